@@ -20,7 +20,13 @@ from currant.cli._ci.annotations import Annotations, is_on_github
 from currant.cli._ci.groups import group_lines
 from currant.cli._ci.junit import JUnitFile
 from currant.cli._ci.result_texts import MAX_OUTPUT
-from currant.cli._ci.step_summary import MAX_ROWS, MAX_SIZE, Row, add_to_summary, summary_text
+from currant.cli._ci.step_summary import (
+    MAX_ROWS,
+    MAX_SIZE,
+    SummaryRow,
+    add_to_summary,
+    summary_text,
+)
 from currant.cli._ci_reports import EndedCommand, Reports
 from currant.cli._output_error import OutputError
 from tests.ended_jobs import ended, lines
@@ -212,9 +218,9 @@ def test_title_of_a_group_is_one_line() -> None:
 # ---- the summary of a step ----
 
 
-def row(name: str, end: int = 0, at: float = 0.0, *texts: str) -> Row:
+def row(name: str, end: int = 0, at: float = 0.0, *texts: str) -> SummaryRow:
     """Return a row of a command that began at a time, and took a second and a half."""
-    return Row(name, ended(1, end=end, started_at=at, tail=lines(*texts)).result)
+    return SummaryRow(name, ended(1, end=end, started_at=at, tail=lines(*texts)).result)
 
 
 def test_summary_shows_failures_first() -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from currant._values.capture import Capture
 from currant.cli._ci.annotations import Annotations, is_on_github
 from currant.cli._ci.result_texts import MAX_OUTPUT
-from currant.cli._ci.step_summary import Row, add_to_summary, summary_text
+from currant.cli._ci.step_summary import SummaryRow, add_to_summary, summary_text
 from currant.cli._output_error import OutputError
 from currant.cli._run import print_error
 from currant.sinks._templates import line_of
@@ -112,22 +112,22 @@ class Reports:
         return 0
 
     def _write_for_github(self, commands: Sequence[EndedCommand]) -> None:
-        rows = [Row(result.command, result) for _, result in commands]
+        rows = [SummaryRow(result.command, result) for _, result in commands]
         add_to_summary(os.environ, summary_text(self._subcommand, _totals(rows), rows))
         annotations = Annotations(self._subcommand, "command")
         for line, result in commands:
-            _note(annotations.add(result.command, line, result))
-        _note(annotations.finish())
+            _write_to_stderr(annotations.add(result.command, line, result))
+        _write_to_stderr(annotations.finish())
 
 
-def _totals(rows: Sequence[Row]) -> str:
+def _totals(rows: Sequence[SummaryRow]) -> str:
     """Return how many commands have ended in which way: ``2 commands: 1 succeeded, 1 failed``."""
     counts = Counter(row.result.status for row in rows)
     noun = "command" if len(rows) == 1 else "commands"
     return f"{len(rows):,} {noun}: " + ", ".join(f"{n:,} {status}" for status, n in counts.items())
 
 
-def _note(text: str) -> None:
+def _write_to_stderr(text: str) -> None:
     """Write lines to stderr."""
     with suppress(AttributeError, OSError):  # There is no stderr, or it takes no more.
         sys.stderr.write(text)

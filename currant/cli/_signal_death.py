@@ -1,4 +1,4 @@
-"""The death of a signal.
+"""`die_of`: end currant by the signal that it has received.
 
 A shell stops a loop only if the program in the loop died of SIGINT: an exit status of 130 is not
 enough (https://www.cons.org/cracauer/sigint.html).  systemd, too, takes the death of SIGTERM for a

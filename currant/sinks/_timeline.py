@@ -215,7 +215,7 @@ class Timeline:
             heapq.heappush(self._free, (track.number, track.last))
 
     def _add_flows(self, track: Track, command: Command, time: int) -> None:
-        """Add an arrow from each command that this one has waited for, where it let this go on."""
+        """Add an arrow from each command that this one waited for, when it met the condition."""
         for name, condition in command.after.items():
             for other in self._replicas(name):
                 source = self._tracks.get(other)

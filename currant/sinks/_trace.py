@@ -67,8 +67,8 @@ class TraceSink(ThreadedSink):
     of a million commands has as many tracks as commands that ran at the same time.  The slices of a
     track, and the messages that they are known from:
 
-    - *waiting*: for other commands and for a turn, from the start of the run, for the commands that
-      a Runner begins with.
+    - *waiting*: from the start of the run to the launch, for other commands or for a turn.  Only
+      the commands that a Runner begins with have it.
     - *starting*: the launch of the process, to `Started`.
     - an attempt, with the name of the command: from `Started` to `Exited`.  Its arguments are the
       pid, the host, the command line, the exit, the bytes of output, the processor time and the
@@ -156,7 +156,7 @@ class TraceSink(ThreadedSink):
     def _handle(self, backlog: Sequence[BatchMessage], commands: Mapping[str, Command]) -> None:
         if self._run_so_far is None or not backlog:
             file = LogFile(self._path, None, 0, self._on_error, contents="the trace")
-            self._empty(file)
+            self._truncate(file)
             timeline = Timeline(self._start, commands, in_slots=self._in_slots)
             self._run_so_far = file, timeline
         file, timeline = self._run_so_far
@@ -172,8 +172,8 @@ class TraceSink(ThreadedSink):
             self._write(file, timeline.take() + b"]\n")
             file.warn_of_loss()
 
-    def _empty(self, file: LogFile) -> None:
-        """Empty the file of an earlier run; what prevents that is told when the file is written."""
+    def _truncate(self, file: LogFile) -> None:
+        """Empty the file of an earlier run; an error is reported when the file is next written."""
         try:
             os.truncate(self._path, 0)
         except OSError:

@@ -82,4 +82,5 @@ class Track:
         moment = self.moments.get(condition)
         if moment is None or condition in ("ready", "started"):
             return moment
+        # A slice does not cover its own end, so the arrow begins a microsecond earlier.
         return max(self.moments.get("started", moment), moment - 1)

@@ -19,7 +19,7 @@ __all__ = ["UsageRates"]
 MEMORY, PROCESSOR = "memory bytes", "processor percent"
 
 SHORTEST = 10_000
-"""Microseconds; Linux counts processor time in hundredths of a second."""
+"""The shortest time between two samples, in microseconds: Linux counts hundredths of a second."""
 
 
 class UsageRates:
@@ -33,7 +33,7 @@ class UsageRates:
         self._shown: dict[str, int] = {}  # the last samples
 
     def count_end(self, pid: int, usage: Usage | None) -> None:
-        """Count what a process has used that has ended."""
+        """Count what a process that has ended has used."""
         last = self._running.get(pid)
         if usage is not None:
             self._ended += usage.user + usage.system
@@ -54,7 +54,7 @@ class UsageRates:
         yield from self._changed(time, MEMORY, sum(used.memory for used in running.values()))
         total = self._ended + sum(used.cpu for used in running.values())
         seconds = max(time - self._time, SHORTEST) / 1e6
-        # Less than before if a command did not wait for a child: its `Exited` lacks the child.
+        # The total falls if a command did not wait for a child: its `Exited` lacks the child.
         percent = max(0, round(100 * (total - self._total) / seconds))
         yield from self._changed(self._time, PROCESSOR, percent)
         self._running, self._time, self._total = running, time, total

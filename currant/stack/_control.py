@@ -26,7 +26,7 @@ from currant._values.state import QUEUED
 from currant._values.wire import encode_exit
 from currant.sinks._templates import line_of
 from currant.stack._errors import RequestError
-from currant.stack._needs import meant, skipped_behind, waits_for, with_needs
+from currant.stack._needs import replicas_of, skipped_dependents, waits_for, with_needs
 from currant.stack._reload import Difference, by_name, difference
 from currant.stack._waiting import has_succeeded, is_skipped, until_ended, until_ready, why_ended
 
@@ -176,7 +176,7 @@ class Control:
             return list(jobs.values())
         chosen: dict[str, Job] = {}
         for name in names:
-            found = meant(name, jobs)
+            found = replicas_of(name, jobs)
             if not found:
                 raise RequestError(
                     "unknown_name", f"there is no command {name!r}{suggestion(name, list(jobs))}"
@@ -185,7 +185,7 @@ class Control:
         return list(chosen.values())
 
     def select_one(self, name: str) -> Job:
-        """Return the job with a name, or the only instance of a process with that name.
+        """Return the job with a name, or the only replica of a command with that name.
 
         Raises:
             RequestError: there is no such command, or there are several.
@@ -211,7 +211,7 @@ class Control:
         with self._changing():
             started: dict[str, Job] = {}
             if self._configuration is not None:
-                lacking = [name for name in request.names if not meant(name, self.jobs)]
+                lacking = [name for name in request.names if not replicas_of(name, self.jobs)]
                 started = await self._add(lacking)
             jobs = self.select(request.names)
             if not request.names:
@@ -293,7 +293,9 @@ class Control:
         after = await self._read()
         change = difference(self._source, after)
         begun = {*change.start, *change.restart}
-        again = skipped_behind(begun, {name: after[name] for name in change.unchanged}, self.jobs)
+        again = skipped_dependents(
+            begun, {name: after[name] for name in change.unchanged}, self.jobs
+        )
         unchanged = tuple(name for name in change.unchanged if name not in again)
         return replace(change, unchanged=unchanged, again=again), after
 
@@ -352,14 +354,14 @@ class Control:
             return {}
         async with self._reloading:
             after = await self._read(names)
-            lacking = [name for each in names for name in meant(each, after)]
+            lacking = [name for each in names for name in replicas_of(each, after)]
             new: set[str] = set()
             while lacking:
                 name = lacking.pop()
                 if name not in self.jobs and name not in new:
                     new.add(name)
                     lacking += after[name].after
-            self._added |= {name for name in names if meant(name, after)}
+            self._added |= {name for name in names if replicas_of(name, after)}
             sources = {name: source for name, source in after.items() if name in new}
             needed = with_needs((), self.jobs, sources.values())
             begun, problems = await self._begin(needed)

@@ -1,6 +1,6 @@
 """Which commands start together with others, and in which order: the needs of `up` and `reload`.
 
-The functions look at the commands of a stack and change nothing.  A command comes behind all
+The functions look at the commands of a stack and change nothing.  A command comes after all
 commands that it needs, so when it starts, it looks at their new lives and not at how earlier ones
 have ended.
 """
@@ -19,22 +19,20 @@ if TYPE_CHECKING:
     from currant._supervisor.job import Job
     from currant._values.command import Command, Condition
 
-__all__ = ["meant", "skipped_behind", "waits_for", "with_needs"]
+__all__ = ["replicas_of", "skipped_dependents", "waits_for", "with_needs"]
 
 
-def meant(name: str, known: Collection[str]) -> list[str]:
-    """Return the names that a name stands for: itself, or its instances ``name.1`` and so on."""
+def replicas_of(name: str, known: Collection[str]) -> list[str]:
+    """Return the names that a name stands for: itself, or its replicas ``name.1`` and so on."""
     if name in known:
         return [name]
-    instance = re.compile(rf"{re.escape(name)}\.\d+")
-    return [each for each in known if instance.fullmatch(each)]
+    replica = re.compile(rf"{re.escape(name)}\.\d+")
+    return [each for each in known if replica.fullmatch(each)]
 
 
 def waits_for(command: Command, name: str) -> bool:
     """Return whether `command` depends on `name`, or on the replicas to which `name` belongs."""
-    return any(
-        name == each or re.fullmatch(rf"{re.escape(each)}\.\d+", name) for each in command.after
-    )
+    return any(replicas_of(each, [name]) for each in command.after)
 
 
 def with_needs(
@@ -48,14 +46,14 @@ def with_needs(
         new: further commands, which are not in the list; the commands that they need are.
 
     Returns:
-        Each command once, behind the commands that it needs.
+        Each command once, after the commands that it needs.
     """
     given = {job.name: job for job in jobs}
     chosen: dict[str, Job] = {}
 
     def add_needs_of(command: Command) -> None:
         for need, condition in command.after.items():
-            for name in meant(need, known):
+            for name in replicas_of(need, known):
                 if name in given or _has_to_run_again(known[name], condition):
                     add(known[name])
 
@@ -86,7 +84,7 @@ def _has_to_run_again(job: Job, condition: Condition | None) -> bool:
     return not (is_enough and has_succeeded(job))
 
 
-def skipped_behind(
+def skipped_dependents(
     begun: Collection[str], commands: Mapping[str, Command], jobs: Mapping[str, Job]
 ) -> tuple[str, ...]:
     """Return the skipped commands that need commands which start now, directly or indirectly.
@@ -97,7 +95,7 @@ def skipped_behind(
         jobs: the commands of the stack by name.
 
     Returns:
-        Their names, each behind those that it needs.
+        Their names, each after those that it needs.
     """
     starting = set(begun)
     skipped: list[str] = []

@@ -26,7 +26,7 @@ def is_skipped(job: Job) -> bool:
 
 
 async def until_ready(job: Job) -> str | None:
-    """Wait until a command is ready, and return why it is not, with its last lines.
+    """Wait until a command is ready; if it ends before, return why, with its last lines.
 
     If it fails and its policy restarts it, this waits for the next process.  A command without a
     probe is ready when it runs.  A command that has succeeded is ready, too.
@@ -51,7 +51,7 @@ def why_ended(job: Job, result: Result | None) -> str | None:
 
 
 async def until_ended(job: Job) -> str | None:
-    """Wait until a command has ended, and return how if it has failed or was skipped.
+    """Wait until a command has ended; return how it failed or why it was skipped, otherwise None.
 
     Cancellation: harmless.
     """

@@ -6,5 +6,5 @@
 - `step_summary`: a table, which GitHub Actions shows on the page of a run
 - `result_texts`: what all of these say about a command
 
-All of it is about results, and knows nothing of options, of Runners and of jobs.
+These modules are about results.  None imports click, a Runner or a job of `currant map`.
 """

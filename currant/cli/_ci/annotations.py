@@ -1,8 +1,8 @@
 """`Annotations`: what GitHub Actions shows beside a run for each command that failed.
 
 A step prints a line such as ``::error title=job 3%3A exit code 1::convert a.jpg``.  GitHub shows
-ten errors of a step, and drops the others without a word.  So a warning, which is counted apart,
-says how many there are.
+ten errors of a step, and drops the others without a word.  Warnings are counted apart, so a
+warning says how many other failures there are.
 """
 
 from __future__ import annotations

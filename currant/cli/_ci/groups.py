@@ -1,8 +1,8 @@
 """Groups, in which GitHub Actions folds a part of the log of a step.
 
-A group takes lines of one stream only: the runner reads stdout and stderr of a step through two
-pipes, and their order is lost.  Groups do not nest, so a command that begins a group of its own
-ends ours.
+A group takes lines of one stream only: GitHub reads stdout and stderr of a step through two pipes,
+so their order is lost.  Groups do not nest: a command that begins a group of its own ends the group
+of currant.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """`JUnitFile`: the report of ``--junit``, with a test case for each command.
 
-A report may have a million cases, so each is written when its command has ended.  The totals stand
-at the beginning of the format, but are known at the end.  So space is left for them, which spaces
-fill up: XML allows them in a tag.
+A report may have a million cases, so each is written when its command has ended.  The format has
+the totals at the beginning, but they are known last.  So the file begins with spaces, over which
+`finish` writes the totals; XML allows the spaces that remain in a tag.
 
-The report grows in a temporary file beside its place, and takes the place at the end.  So no
-program reads half a report, and a run that breaks off leaves the report of the run before.
+The report is written to a temporary file beside its place, and replaces an earlier one at the end.
+So no program reads half a report, and a run that breaks off leaves the report of the run before.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ _HEAD = (
 )
 _END = b"</testsuite>\n</testsuites>\n"
 
-_MOST = 10**15
+_LARGEST = 10**15
+"""Larger than any total: it measures the room for the totals."""
 
 
 class JUnitFile:
@@ -74,7 +75,7 @@ class JUnitFile:
             self._file = open(self._draft, "xb")  # noqa: SIM115 - closed by `close`
         except OSError as error:
             raise CommandError(f"--junit {path}: {error.strerror}") from error
-        most = _HEAD.format(self._name, *[_MOST] * 5)
+        most = _HEAD.format(self._name, *[_LARGEST] * 5)
         self._room = len(most.encode())
         self._write(b" " * self._room + b">\n")
 

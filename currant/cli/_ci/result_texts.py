@@ -20,7 +20,7 @@ MAX_OUTPUT = 16 * 1024
 
 
 def end_in_a_line(result: Result) -> str:
-    """Return how a command has ended, without the lines that an error has."""
+    """Return in one line how a command has ended, without the last lines of an error."""
     return str(end_of(result)).partition("\n")[0]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from currant._values.results import Result
 
-__all__ = ["Row", "add_to_summary", "summary_text"]
+__all__ = ["SummaryRow", "add_to_summary", "summary_text"]
 
 MAX_SIZE = 1 << 20
 """Bytes of the file that GitHub accepts."""
@@ -39,14 +39,14 @@ _MARKDOWN = re.compile(r"[\\`*_~\[\]<>&|@#:$]")
 """The characters that could begin markup, a link or a mention."""
 
 
-class Row(NamedTuple):
+class SummaryRow(NamedTuple):
     """A row of the table: the name of a command, and how it ended."""
 
     name: str
     result: Result
 
 
-def summary_text(title: str, totals: str, rows: Iterable[Row]) -> str:
+def summary_text(title: str, totals: str, rows: Iterable[SummaryRow]) -> str:
     """Return a summary: a title, the totals, a table, and the last lines of the first failure.
 
     Args:
@@ -60,17 +60,21 @@ def summary_text(title: str, totals: str, rows: Iterable[Row]) -> str:
         parts.append(_table(rows[:MAX_ROWS]))
         failed = rows[0]
         if failed.result.status == "failed" and failed.result.tail:
-            about = (
-                "The last lines of" if _is_alone(rows) else "The last lines of the first failure,"
-            )
-            parts += [f"{about} {_escaped(failed.name)}:", _block(last_lines(failed.result))]
+            of = "" if _has_one_failure(rows) else "the first failure, "
+            parts += [
+                f"The last lines of {of}{_escaped(failed.name)}:",
+                _block(last_lines(failed.result)),
+            ]
     if len(rows) > MAX_ROWS:
         parts.append(f"{len(rows) - MAX_ROWS:,} more are not shown.")
     return "\n\n".join(parts) + "\n\n"
 
 
 def add_to_summary(environment: Mapping[str, str], text: str) -> None:
-    """Add a text to the summary of the step, if this is one, and if the file takes it."""
+    """Add a text to the summary of the step.
+
+    Do nothing outside GitHub Actions, or if the file has no room or cannot be written.
+    """
     path = environment.get("GITHUB_STEP_SUMMARY")
     if not path or not is_on_github(environment):
         return
@@ -80,7 +84,7 @@ def add_to_summary(environment: Mapping[str, str], text: str) -> None:
             file.write(data)
 
 
-def _failures_first(row: Row) -> tuple[bool, float]:
+def _failures_first(row: SummaryRow) -> tuple[bool, float]:
     """Return the key of a row: failures in the order of their ends, the others as they come."""
     result = row.result
     if result.status != "failed":
@@ -88,11 +92,11 @@ def _failures_first(row: Row) -> tuple[bool, float]:
     return False, inf if result.started_at is None else result.started_at + result.duration
 
 
-def _is_alone(rows: Sequence[Row]) -> bool:
+def _has_one_failure(rows: Sequence[SummaryRow]) -> bool:
     return sum(row.result.status == "failed" for row in rows) == 1
 
 
-def _table(rows: Iterable[Row]) -> str:
+def _table(rows: Iterable[SummaryRow]) -> str:
     lines = ["| command | status | end | duration |", "|---|---|---|--:|"]
     for name, result in rows:
         cells = (_escaped(name), result.status, _escaped(end_in_a_line(result)))

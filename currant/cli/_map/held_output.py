@@ -60,7 +60,7 @@ class HeldOutput:
                 largest = max(self._spools.values(), key=lambda each: each.in_memory)
                 self.in_memory -= largest.in_memory
                 largest.move_to_disk()
-        except OSError as error:  # In several parts, the output would not be in order.
+        except OSError as error:  # To show a part early would break the order.
             reason = f"{error.strerror}; TMPDIR names a folder with room"
             raise OutputError("output of a job to", "a temporary file", reason) from error
 

@@ -93,7 +93,7 @@ class Plan:
 
 
 async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitStack) -> Plan:
-    """Return what the command line asks for; `stack` closes the files that it has opened.
+    """Return what the command line asks for; `stack` closes the files that this opens.
 
     Raises:
         CommandError: the command line, a file of values or a job log is wrong.

@@ -28,7 +28,7 @@ async def jobs_not_logged(
         jobs: all jobs.
         line: returns the command of a job as it is typed in a shell.
         logged: the jobs of the log.
-        redo_failed: whether those that have failed run again.
+        redo_failed: whether jobs that have failed run again.
         on_skip: called for each job that is left out.
 
     Raises:
@@ -50,7 +50,7 @@ async def jobs_not_logged(
 async def _checked(
     given: AsyncIterable[Job], line: Callable[[Job], str], logged: LoggedJobs
 ) -> AsyncIterable[Job]:
-    """Compare the first job in the log with the same one of the given jobs, and return all of them.
+    """Compare the first job of the log with the given job of that number, and return all jobs.
 
     So a log of another command is an error before any job starts.
 

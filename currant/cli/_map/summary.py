@@ -8,7 +8,7 @@ from currant._values.errors import with_lines
 from currant._values.printable import printable
 from currant._values.results import end_of
 from currant.cli._ci.result_texts import LAST_LINES
-from currant.cli._ci.step_summary import Row, summary_text
+from currant.cli._ci.step_summary import SummaryRow, summary_text
 
 if TYPE_CHECKING:
     from currant.cli._map.ended import Ended
@@ -67,7 +67,8 @@ class Summary:
 
     def markdown(self, seconds: float, logged: int = 0) -> str:
         """Return the summary for a step of GitHub Actions, with the first ten failures."""
-        rows = [Row(f"{each.number}: {each.line}", each.result) for each in self.first_failed]
+        failed = self.first_failed
+        rows = [SummaryRow(f"{each.number}: {each.line}", each.result) for each in failed]
         return summary_text("currant map", self._totals(seconds, logged), rows)
 
     def _totals(self, seconds: float, logged: int) -> str:

@@ -15,7 +15,7 @@ from currant.cli._ports import HeldPorts
 from currant.cli._report import report_error
 from currant.cli._run import showing_warnings
 from currant.cli._runner_options import COLOR_OPTION, GRACE_OPTION, JUNIT_OPTION, LOG_OPTION
-from currant.cli._with.failure import explain, first_ended, with_failure
+from currant.cli._with.failure import as_failed, explain, first_ended
 from currant.cli._with.plan import plan_of
 from currant.cli._with.run import run_plan
 
@@ -137,7 +137,7 @@ def run_with_servers(servers: Sequence[str], **options: Unpack[WithOptions]) -> 
             if status is None:
                 failed = first_ended(plan)
                 explain(plan, failed, quiet=options["quiet"])
-                ended = [with_failure(each, failed) for each in ended]
+                ended = [as_failed(each, failed) for each in ended]
                 status = STATUS_OF_SERVER
             return reports.write(ended, status)
     except (CurrantError, ValueError) as error:

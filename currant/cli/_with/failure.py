@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from currant.cli._ci_reports import EndedCommand
     from currant.cli._with.plan import Plan
 
-__all__ = ["explain", "first_ended", "with_failure"]
+__all__ = ["as_failed", "explain", "first_ended"]
 
 IN_USE = re.compile(rb"EADDRINUSE|address (is )?already in use", re.IGNORECASE)
 """The message of a server that cannot bind to its port."""
@@ -27,7 +27,7 @@ OPTIONS_FOR = {
         "set SSL_CERT_FILE to the file of its authority, or give --any-certificate"
     ),
 }
-"""The options that stand for an argument of a probe, in the reason of a failure."""
+"""What the reason of a failure says about Python, and the option to name instead."""
 
 
 def first_ended(plan: Plan) -> Result | None:
@@ -40,7 +40,7 @@ def first_ended(plan: Plan) -> Result | None:
     return next(iter(ended), None)
 
 
-def with_failure(ended: EndedCommand, failed: Result | None) -> EndedCommand:
+def as_failed(ended: EndedCommand, failed: Result | None) -> EndedCommand:
     """Return a command for the reports, in which a server that ended by itself has failed."""
     if ended.result is not failed:
         return ended
@@ -51,7 +51,7 @@ def explain(plan: Plan, failed: Result | None, *, quiet: bool) -> None:
     """Say which server has ended before the test."""
     if failed is None:
         return
-    # Without output of the test in between, the last lines are shown already.
+    # If the test has not started, the last lines of the server are the last lines that were shown.
     is_shown = not quiet and not plan.runner[plan.test].attempts
     print_error(with_lines(_end_of(failed), () if is_shown else failed.tail))
     if plan.has_ports and any(IN_USE.search(line.data) for line in failed.tail):

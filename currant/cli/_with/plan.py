@@ -44,7 +44,7 @@ TEXTS: Mapping[Event, str | None] = dict.fromkeys(("aborted", "exited", "failed"
 
 
 class Plan(NamedTuple):
-    """A Runner of the servers and the test, and the name of the test."""
+    """A Runner of the servers and the test, the name of the test, and whether it has ports."""
 
     runner: Runner
     test: str
@@ -63,14 +63,14 @@ def plan_of(servers: Sequence[str], options: WithOptions, ports: Mapping[str, st
     probes_given = _probes_of(servers, options, ports)
     named = find_servers(servers, options["files"])
     names = Names()
-    own = {names.unique(command.name) for command in named.commands}
+    configured = {names.unique(command.name) for command in named.commands}
     overrides = dict(zip(servers, probes_given, strict=True))
     commands = [
-        *(_shown(each, overrides.get(each.name), variables, options) for each in named.commands),
+        *(_for_test(each, overrides.get(each.name), variables, options) for each in named.commands),
         *(
             _server(line, names, probe, variables, options)
             for line, probe in zip(servers, probes_given, strict=True)
-            if line not in own
+            if line not in configured
         ),
     ]
     words = [fill_in(word, ports) for word in options["test"]]
@@ -120,10 +120,10 @@ def _server(
         stdin=SILENT,
         kill_others_on="exit",
     )
-    return _shown(command, probe, variables, options)
+    return _for_test(command, probe, variables, options)
 
 
-def _shown(
+def _for_test(
     command: Command, probe: Probe | None, variables: Mapping[str, str], options: WithOptions
 ) -> Command:
     """Return the command of a server, with the variables and the output for a test.
