@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from currant._values.policies import KillOthersOn
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 RUNS = ["sleep", "9999"]
 SOON = 0.05

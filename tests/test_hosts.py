@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from currant._remote.transport import ArgvTransport
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = [pytest.mark.anyio, needs_proc]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio"), needs_proc]
 
 MISSING = Host("missing", python="/nonexistent/python")
 """A host that cannot be reached."""

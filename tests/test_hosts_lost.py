@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from currant.hosts import Hosts
     from tests.lifeline import Lifeline
 
-pytestmark = [pytest.mark.anyio, needs_proc]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio"), needs_proc]
 
 SILENCE = 0.4
 GRACE = 0.1

@@ -10,7 +10,7 @@ from anyio.lowlevel import checkpoint
 from currant import Command, CommandError, JobEndedError, Runner, UnknownNameError
 from currant.testing import FakeLauncher, Script
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 
 async def test_only_the_last_results_are_remembered() -> None:

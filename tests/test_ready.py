@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from currant._values.exchange import Relation, Request
     from currant.ready import Probe
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 SOON = 0.05
 """The timeout of a probe that never succeeds, in a test that waits for the timeout."""

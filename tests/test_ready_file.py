@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from currant._values.exchange import FileState
     from currant.ready import Probe
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 NUMBER: Any = 3
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 # ---- a tool call ----
 

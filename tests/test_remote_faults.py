@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from currant import Launcher, Process
 
-pytestmark = [pytest.mark.anyio, needs_proc]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio"), needs_proc]
 
 CUTS = int(os.environ.get("CURRANT_CUTS", "5"))
 """How many links a test cuts on each event loop."""

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = [pytest.mark.anyio, needs_proc]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio"), needs_proc]
 
 
 def kill_agent(launcher: RemoteLauncher) -> None:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from currant.ready import Probe
 
-pytestmark = [pytest.mark.anyio, needs_proc]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio"), needs_proc]
 
 
 # ---- the wait for the first output ----

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from currant._process.spawn import StartProcess
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 STARTS = [start_without_pidfd, *([start_with_pidfd] if has_pidfds() else ())]
 

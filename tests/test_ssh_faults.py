@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tests.lifeline import Lifeline
     from tests.sshd import Server
 
-pytestmark = [pytest.mark.anyio, needs_proc]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio"), needs_proc]
 
 
 def over_ssh(server: Server, heartbeat: Heartbeat | None = None) -> RemoteLauncher:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tests.lifeline import Lifeline
     from tests.sshd import Server
 
-pytestmark = [pytest.mark.anyio, needs_proc]
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio"), needs_proc]
 
 
 def impatient_hosts(server: Server, hosts: list[Host], silence: float = HOURS) -> Hosts:

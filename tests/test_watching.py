@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from currant import Message
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 QUICK = 0.02
 """A `debounce`, in seconds, that is shorter than the default."""
