@@ -13,11 +13,13 @@ from anyio.lowlevel import checkpoint
 
 from currant import PIPE, Command, CommandError, Line, RestartPolicy
 from currant.cli import _start as start_module
+from currant.cli._clients import show_problems
 from currant.cli._start import wait_until_ready
 from currant.ready import line
 from currant.stack import (
     CommandInfo,
     Difference,
+    Listing,
     NoStackError,
     ProtocolVersionError,
     RequestError,
@@ -209,7 +211,7 @@ async def test_up_judges_dependencies_by_their_present_state(tmp_path: Path) -> 
 
 
 async def test_up_starts_what_a_command_needs(tmp_path: Path) -> None:
-    """A dependency that has failed or was stopped starts again, and a finished one does not."""
+    """What has failed or was stopped starts again, also behind a one-shot that has succeeded."""
     with anyio.fail_after(LIMIT):
         async with running(AFTER_MIGRATE, tmp_path, launcher=failing_first()) as stack:
             await stack.client.wait(until="ready")
@@ -217,9 +219,9 @@ async def test_up_starts_what_a_command_needs(tmp_path: Path) -> None:
             assert (listing.problems, listing.started) == ({}, ("migrate", "api", "worker"))
             await stack.client.stop()
             listing = await stack.client.start(["api"])
-            assert (listing.problems, listing.started) == ({}, ("api",))
+            assert (listing.problems, listing.started) == ({}, ("db", "api"))
             listing = await stack.client.start(["migrate"])
-            assert (listing.problems, listing.started) == ({}, ("db", "migrate"))
+            assert (listing.problems, listing.started) == ({}, ("migrate",))
 
 
 async def test_start_without_names_leaves_commands_that_have_succeeded(tmp_path: Path) -> None:
@@ -446,6 +448,20 @@ async def test_start_adds_a_command_of_the_configuration_with_what_it_needs(
                 await stack.client.start(["wep"])
 
 
+async def test_start_of_an_unknown_command_starts_nothing(tmp_path: Path) -> None:
+    """The other names of the request count as little."""
+
+    def read(also: Collection[str]) -> list[Command]:
+        return [Command([name], name=name) for name in ("a", *(["b"] if "b" in also else []))]
+
+    launcher = FakeLauncher(default=SERVES)
+    with anyio.fail_after(LIMIT):
+        async with running({"a": read(())[0]}, tmp_path, read=read, launcher=launcher) as stack:
+            with pytest.raises(RequestError, match="there is no command 'c'"):
+                await stack.client.start(["b", "c"])
+            assert list(await states(stack)) == ["a"]
+
+
 async def test_start_of_a_command_of_a_wrong_configuration_says_so(tmp_path: Path) -> None:
     """Commands that the stack has can be started all the same."""
 
@@ -624,6 +640,34 @@ async def test_start_in_the_background_tells_of_a_command_that_is_restarted(
                 await checkpoint()
                 shown += capsys.readouterr().err
             tasks.cancel_scope.cancel()
+
+
+async def test_start_in_the_background_tells_of_a_failure_while_others_are_not_ready(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others may take long, or need what has failed without saying so."""
+    monkeypatch.setattr(start_module, "FAILURE_INTERVAL", 0.01)
+    commands = {"a": Command(["a"]), "db": Command(["db"], ready=line("never"))}
+    launcher = FakeLauncher({"a": CRASHES, "db": SERVES})
+    shown = ""
+    with anyio.fail_after(LIMIT):
+        async with (
+            running(commands, tmp_path, launcher=launcher) as stack,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(wait_until_ready, stack.client, 42, tmp_path / "log")
+            while "currant: a: exit code 3; currant waits for the other commands" not in shown:
+                await checkpoint()
+                shown += capsys.readouterr().err
+            tasks.cancel_scope.cancel()
+
+
+def test_problem_of_a_command_has_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """A reason may have the letters of the name without being about the name."""
+    problems = {"it": "it has not ended after 1 s", "db": "'db' is not ready"}
+    assert show_problems(Listing((), problems)) == 1
+    shown = capsys.readouterr().err
+    assert shown == "currant: it: it has not ended after 1 s\ncurrant: 'db' is not ready\n"
 
 
 # ---- the end ----

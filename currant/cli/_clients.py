@@ -110,6 +110,6 @@ def _first_of(error: Exception) -> Exception:
 def show_problems(listing: Listing) -> int:
     """Write a line for each problem; return the exit status."""
     for name, problem in listing.problems.items():
-        subject = "" if name in problem else f"{printable(name)}: "
+        subject = "" if repr(name) in problem else f"{printable(name)}: "
         click.echo(f"currant: {subject}{problem}", err=True)
     return int(bool(listing.problems))

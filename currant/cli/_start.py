@@ -109,12 +109,12 @@ def _start_detached(
         return _run(build, options, place)
     os.close(writer)
     claim.leave()
-    with open(reader, "rb") as started:
-        is_listening = bool(started.read())
-    if not is_listening:  # The child has reported the error.
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    client = StackClient(folder, claim.paths.socket)
     try:
+        with open(reader, "rb") as started:
+            is_listening = bool(started.read())
+        if not is_listening:  # The child has reported the error.
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        client = StackClient(folder, claim.paths.socket)
         return anyio.run(wait_until_ready, client, pid, log, begin)
     except KeyboardInterrupt:  # Ctrl-C reaches this process, and not the stack.
         _say_it_runs(pid)
@@ -218,18 +218,23 @@ async def wait_until_ready(client: StackClient, pid: int, log: Path, begin: int 
 
 
 async def _tell_failures(client: StackClient) -> None:
-    """Tell of each command once that has failed and is restarted, until the stack ends."""
+    """Tell of each failure once while others are not ready, until the stack ends."""
     told: set[str] = set()
     with suppress(StackError):
         while True:
             await anyio.sleep(FAILURE_INTERVAL)
             for each in (await client.list()).commands:
-                is_late = each.state in ("running", "restarting") and not each.ready
-                if is_late and each.failure is not None and each.name not in told:
-                    told.add(each.name)
-                    failure = f"{printable(each.name)}: {printable(each.failure)}"
-                    text = f"currant: {failure}; currant restarts it, and waits until it is ready"
-                    click.echo(text, err=True)
+                if each.failure is None or each.ready or each.name in told:
+                    continue
+                if each.state in ("running", "restarting"):
+                    plan = "currant restarts it, and waits until it is ready"
+                elif each.state == "failed":
+                    plan = "currant waits for the other commands"
+                else:
+                    continue
+                told.add(each.name)
+                failure = f"{printable(each.name)}: {printable(each.failure)}"
+                click.echo(f"currant: {failure}; {plan}", err=True)
 
 
 def _say_it_runs(pid: int) -> None:

@@ -178,9 +178,7 @@ class Control:
         for name in names:
             found = replicas_of(name, jobs)
             if not found:
-                raise RequestError(
-                    "unknown_name", f"there is no command {name!r}{suggestion(name, list(jobs))}"
-                )
+                raise _unknown(name, list(jobs))
             chosen |= {each: jobs[each] for each in found}
         return list(chosen.values())
 
@@ -341,7 +339,6 @@ class Control:
     async def _add(self, names: Collection[str]) -> dict[str, Job]:
         """Start commands of the configuration that the stack lacks, with what they need.
 
-        Names that the configuration lacks, too, change nothing.
         Cancellation: some commands may not have been started.
 
         Returns:
@@ -354,6 +351,9 @@ class Control:
             return {}
         async with self._reloading:
             after = await self._read(names)
+            for name in names:
+                if not replicas_of(name, after):
+                    raise _unknown(name, [*self.jobs, *after])
             lacking = [name for each in names for name in replicas_of(each, after)]
             new: set[str] = set()
             while lacking:
@@ -361,7 +361,7 @@ class Control:
                 if name not in self.jobs and name not in new:
                     new.add(name)
                     lacking += after[name].after
-            self._added |= {name for name in names if replicas_of(name, after)}
+            self._added |= set(names)
             sources = {name: source for name, source in after.items() if name in new}
             needed = with_needs((), self.jobs, sources.values())
             begun, problems = await self._begin(needed)
@@ -541,6 +541,11 @@ class Control:
             "failure": self.history.failures.get(job.name),
             "command": line_of(job.command),
         }
+
+
+def _unknown(name: str, known: list[str]) -> RequestError:
+    known = list(dict.fromkeys(known))
+    return RequestError("unknown_name", f"there is no command {name!r}{suggestion(name, known)}")
 
 
 def _is_reached(job: Job, until: str) -> bool:

@@ -48,25 +48,22 @@ def with_needs(
     Returns:
         Each command once, after the commands that it needs.
     """
-    given = {job.name: job for job in jobs}
-    chosen: dict[str, Job] = {}
-
-    def add_needs_of(command: Command) -> None:
-        for need, condition in command.after.items():
+    chosen = {job.name: job for job in jobs}
+    seen = dict(chosen)
+    left = [*new, *(job.command for job in chosen.values())]
+    while left:
+        for need, condition in left.pop().after.items():
             for name in replicas_of(need, known):
-                if name in given or _has_to_run_again(known[name], condition):
-                    add(known[name])
-
-    def add(job: Job) -> None:
-        if job.name not in chosen:
-            add_needs_of(job.command)
-            chosen[job.name] = job
-
-    for command in new:
-        add_needs_of(command)
-    for job in given.values():
-        add(job)
-    return list(chosen.values())
+                if _has_to_run_again(known[name], condition):
+                    chosen[name] = known[name]
+                if name not in seen:  # A command that has succeeded may need one that was stopped.
+                    seen[name] = known[name]
+                    left.append(known[name].command)
+    needs = {
+        name: [each for need in job.command.after for each in replicas_of(need, seen)]
+        for name, job in seen.items()
+    }
+    return [chosen[name] for name in in_order(needs) if name in chosen]
 
 
 def _has_to_run_again(job: Job, condition: Condition | None) -> bool:
