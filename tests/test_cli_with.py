@@ -130,6 +130,17 @@ def test_test_gets_a_signal_that_currant_gets(start: Start, lifeline: Lifeline) 
     assert lifeline.ended() == {"server", "test"}
 
 
+def test_test_that_ignores_a_signal_has_one_grace(start: Start) -> None:
+    """SIGKILL follows when the grace has passed, and not a second request with a second grace."""
+    asked_once = "n=0; trap 'n=$((n + 1))' TERM; echo up; while [ $n -lt 2 ]; do sleep 0.1; done"
+    test = f"{asked_once} 2>/dev/null; sleep 0.5; echo late; {EXEC_FOREVER}"
+    words = (EXEC_FOREVER, "--grace", "2", "--", "/bin/sh", "-c", test)
+    cli = start(*words, subcommand="with")
+    cli.read_until(b"up")
+    cli.signal(signal.SIGTERM)
+    assert cli.end().out == b"up\n"
+
+
 def test_servers_are_ready_before_the_test_and_stopped_after_it(
     run: Run, lifeline: Lifeline
 ) -> None:

@@ -75,7 +75,11 @@ async def _stop_on_signal(
 ) -> None:
     """Pass the first signal on to the test, and stop all at the second, or after the grace."""
     signal = await first_stop_signal(received, reasons)
-    if await plan.runner[plan.test].send_signal(signal):
-        with anyio.move_on_after(grace):
+    test = plan.runner[plan.test]
+    if await test.send_signal(signal):
+        with anyio.move_on_after(grace) as limit:
             signal = await anext(received)
+        if limit.cancelled_caught:
+            test.kill()
+            test.kill()  # The test has had its grace.
     await stop_then_kill(plan.runner, signal, received)
