@@ -630,7 +630,7 @@ def test_variables_come_from_files_and_the_environment(monkeypatch: pytest.Monke
 
 
 def test_variables_come_from_env_at_the_top_level(monkeypatch: pytest.MonkeyPatch) -> None:
-    """`${NAME}` has the value that all commands get, and `env` is read in order."""
+    """`${NAME}` has the value that all commands get, in whatever order `env` is written."""
     monkeypatch.setenv("A", "outside")
     monkeypatch.setenv("B", "outside")
     text = (
@@ -645,7 +645,11 @@ def test_variables_come_from_env_at_the_top_level(monkeypatch: pytest.MonkeyPatc
     given = load(variables={"A": "given"})
     assert (given.commands[0].argv[1], given.env["A"]) == ("given", "given")
     assert given.env["C"] == "givenoutside"
-    write(f"env = {{ D = '${{E}}', E = '1' }}\n{text.partition(chr(10))[2]}")
+    write("env = { P = 1, U = '${P}' }\n[commands.x]\ncommand = 'x'")
+    write("env = { Q = 2, P = '${Q}' }", "currant.local.toml")
+    assert load().env == {"P": "2", "U": "2", "Q": "2"}
+    Path("currant.local.toml").unlink()
+    write(f"env = {{ D = '${{E}}', E = '${{D}}' }}\n{text.partition(chr(10))[2]}")
     assert [problem.partition(" is not")[0] for problem in problems()] == [
         "currant.toml:1: env.D: the variable E",
         "currant.toml:3: commands.x.command[3]: the variable C",

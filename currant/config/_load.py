@@ -6,13 +6,14 @@ import os
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
+from currant._values.dependencies import in_order
 from currant._values.errors import MissingExtraError
 from currant.config._documents import Document, merged, read_document
 from currant.config._env_files import read_env_files
 from currant.config._find import find_config, local_config
 from currant.config._problems import ConfigError, Place, Problem
 from currant.config._toml import is_array, is_table
-from currant.config._variables import expand
+from currant.config._variables import expand, names_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -151,7 +152,7 @@ def _with_values(
 ) -> Document:
     """Return a document with all variables expanded, so that each has the value for all commands.
 
-    A variable of ``env`` at the top level may have the ones before it in its value.
+    A variable of ``env`` at the top level may have others of ``env`` in its value.
 
     Args:
         document: the document.
@@ -162,12 +163,12 @@ def _with_values(
     variables = {**os.environ, **known}
     data = dict(document.data)
     if is_table(env := data.get("env")):
-        data["env"] = expanded = dict(env)
-        for name, value in env.items():
-            if name in fixed:
-                expanded[name] = fixed[name]
-            else:
-                expanded[name] = _expanded(("env", name), value, variables, document, problems)
+        data["env"] = expanded = {**env, **{name: fixed[name] for name in fixed if name in env}}
+        texts = {name: str(value) for name, value in expanded.items()}
+        for name in in_order({name: names_in(text) - {name} for name, text in texts.items()}):
+            if name not in fixed:
+                key = ("env", name)
+                expanded[name] = _expanded(key, env[name], variables, document, problems)
             variables[name] = str(expanded[name])
     for name, value in document.data.items():
         if name != "env":

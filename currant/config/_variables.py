@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["Expanded", "escape", "expand"]
+__all__ = ["Expanded", "escape", "expand", "names_in"]
 
 _REFERENCE = re.compile(
     r"""
@@ -60,6 +60,11 @@ def expand(text: str, variables: Mapping[str, str], faults: list[str]) -> str:
     expanded = _REFERENCE.sub(value_of, text)
     has_variable = any(match["name"] for match in _REFERENCE.finditer(text))
     return Expanded(expanded) if has_variable else expanded
+
+
+def names_in(text: str) -> set[str]:
+    """Return the names of the variables in a text."""
+    return {match["name"] for match in _REFERENCE.finditer(text) if match["name"]}
 
 
 def _fault(match: re.Match[str], variables: Mapping[str, str]) -> str | None:
