@@ -48,7 +48,7 @@ def chosen_hosts(options: HostOptions) -> list[Host]:
     python = options["python"]
     if python == "":
         raise CommandError("--python must be the name or the path of a program, not ''")
-    names = Counter(host.name for host in hosts)
+    names = Counter("LOCAL" if host.is_local else host.name for host in hosts)
     if twice := [name for name, count in names.items() if count > 1]:
         raise CommandError(
             f"--hosts: {fold(twice)!r} is named more than once; write 2/{twice[0]} for two "
