@@ -266,3 +266,5 @@ def test_summary_is_added_if_the_file_takes_it(tmp_path: Path) -> None:
         add_to_summary(environment, "x")
     assert path.stat().st_size == MAX_SIZE - 3
     add_to_summary({**github, "GITHUB_STEP_SUMMARY": str(tmp_path)}, "a folder takes nothing")
+    os.mkfifo(tmp_path / "pipe")
+    add_to_summary({**github, "GITHUB_STEP_SUMMARY": str(tmp_path / "pipe")}, "nobody reads it")

@@ -286,7 +286,10 @@ def test_host_that_is_back_is_told_if_its_loss_was() -> None:
         (["--hosts", "a", "--forward-env", "A=1", "x"], "'--forward-env': 'A=1' must be the name"),
         (["--hosts", "a", "--python", "", "x"], "--python must be the name or the path"),
         (["--hosts", "a,b", "--hosts", "a", "x"], "--hosts: 'a' is named more than once"),
-        (["--hosts", "LOCAL,LOCAL", "x"], "--hosts: 'LOCAL' is named more than once; write 2/LOCAL"),
+        (
+            ["--hosts", "LOCAL,LOCAL", "x"],
+            "--hosts: 'LOCAL' is named more than once; write 2/LOCAL",
+        ),
         (["--each", "x"], "--each requires --hosts or --hosts-file"),
         (["--forward-env", "A", "x"], "--forward-env requires --hosts or --hosts-file"),
         (["--hosts", "a", "--same", "x"], "--same requires --each"),

@@ -7,6 +7,7 @@ left out if there is no room.
 
 from __future__ import annotations
 
+import os
 import re
 from contextlib import suppress
 from math import inf
@@ -79,9 +80,14 @@ def add_to_summary(environment: Mapping[str, str], text: str) -> None:
     if not path or not is_on_github(environment):
         return
     data = text.encode(errors="replace")
-    with suppress(OSError), open(path, "ab") as file:
+    with suppress(OSError), open(path, "ab", opener=_open_at_once) as file:
         if file.tell() + len(data) <= MAX_SIZE:
             file.write(data)
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a named pipe that no process reads is an error."""
+    return os.open(path, flags | os.O_NONBLOCK, 0o666)
 
 
 def _failures_first(row: SummaryRow) -> tuple[bool, float]:
