@@ -622,13 +622,26 @@ async def test_start_in_the_background_waits_for_a_command_that_is_restarted(
     assert shown.err.startswith(problem)
 
 
-async def test_start_in_the_background_tells_of_a_command_that_is_restarted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("command", "scripts", "told"),
+    [
+        (Command(["a"], ready=line("up"), restart="on-failure"), [CRASHES, SERVES], "restarts it"),
+        (Command(["a"]), [CRASHES], "waits for the other commands"),
+    ],
+    ids=["restarted", "ended"],
+)
+async def test_start_in_the_background_tells_of_a_failure_while_it_waits(
+    command: Command,
+    scripts: list[Script],
+    told: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Otherwise nothing would show why it takes so long."""
     monkeypatch.setattr(start_module, "FAILURE_INTERVAL", 0.01)
-    commands = {"db": Command(["db"], ready=line("up"), restart="on-failure")}
-    launcher = FakeLauncher({"db": [CRASHES, SERVES]})
+    commands = {"a": command, "b": Command(["b"], ready=line("never"))}
+    launcher = FakeLauncher({"a": scripts}, SERVES)
     shown = ""
     with anyio.fail_after(LIMIT):
         async with (
@@ -636,27 +649,7 @@ async def test_start_in_the_background_tells_of_a_command_that_is_restarted(
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(wait_until_ready, stack.client, 42, tmp_path / "log")
-            while "currant: db: exit code 3; currant restarts it" not in shown:
-                await checkpoint()
-                shown += capsys.readouterr().err
-            tasks.cancel_scope.cancel()
-
-
-async def test_start_in_the_background_tells_of_a_failure_while_others_are_not_ready(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The others may take long, or need what has failed without saying so."""
-    monkeypatch.setattr(start_module, "FAILURE_INTERVAL", 0.01)
-    commands = {"a": Command(["a"]), "db": Command(["db"], ready=line("never"))}
-    launcher = FakeLauncher({"a": CRASHES, "db": SERVES})
-    shown = ""
-    with anyio.fail_after(LIMIT):
-        async with (
-            running(commands, tmp_path, launcher=launcher) as stack,
-            anyio.create_task_group() as tasks,
-        ):
-            tasks.start_soon(wait_until_ready, stack.client, 42, tmp_path / "log")
-            while "currant: a: exit code 3; currant waits for the other commands" not in shown:
+            while f"currant: a: exit code 3; currant {told}" not in shown:
                 await checkpoint()
                 shown += capsys.readouterr().err
             tasks.cancel_scope.cancel()

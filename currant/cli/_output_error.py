@@ -8,7 +8,7 @@ __all__ = ["OutputError"]
 
 
 class OutputError(CurrantError):
-    """A log or a report of jobs cannot be written, because the disk is full for example.
+    """A log or a report cannot be written, because the disk is full for example.
 
     `__cause__` is the operating system's error.
 
