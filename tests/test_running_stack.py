@@ -635,24 +635,29 @@ async def test_start_in_the_background_tells_of_a_failure_while_it_waits(
     scripts: list[Script],
     told: str,
     tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Otherwise nothing would show why it takes so long."""
+    texts: list[str] = []
+    has_text = anyio.Event()
+
+    def echo(text: str, **_: object) -> None:
+        texts.append(text)
+        has_text.set()
+
+    monkeypatch.setattr("click.echo", echo)
     monkeypatch.setattr(start_module, "FAILURE_INTERVAL", 0.01)
     commands = {"a": command, "b": Command(["b"], ready=line("never"))}
     launcher = FakeLauncher({"a": scripts}, SERVES)
-    shown = ""
     with anyio.fail_after(LIMIT):
         async with (
             running(commands, tmp_path, launcher=launcher) as stack,
             anyio.create_task_group() as tasks,
         ):
             tasks.start_soon(wait_until_ready, stack.client, 42, tmp_path / "log")
-            while f"currant: a: exit code 3; currant {told}" not in shown:
-                await checkpoint()
-                shown += capsys.readouterr().err
+            await has_text.wait()
             tasks.cancel_scope.cancel()
+    assert texts[0].startswith(f"currant: a: exit code 3; currant {told}")
 
 
 def test_problem_of_a_command_has_its_name(capsys: pytest.CaptureFixture[str]) -> None:
