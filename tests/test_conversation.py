@@ -35,7 +35,7 @@ from currant import (
     open_process,
 )
 from currant._channel import channel
-from currant._channel.track import KEPT
+from currant._channel.track import CHUNK_OVERHEAD, KEPT
 from currant._supervisor import until as until_module
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
@@ -293,7 +293,7 @@ async def test_reader_that_goes_on_gets_the_end_after_the_block() -> None:
 
 async def test_output_of_ended_commands_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of many commands that have ended, the output of the last is kept, and of those being read."""
-    monkeypatch.setattr(channel, "MAX_ENDED", 250)
+    monkeypatch.setattr(channel, "MAX_ENDED", 2.5 * (CHUNK_OVERHEAD + 100))
     monkeypatch.setattr(channel, "TRANSCRIPT_SIZE", 0)
     async with Runner(iterable=False) as runner:
         for number in range(5):

@@ -357,12 +357,21 @@ WRONG = {
     ),
     "no such interpreter": Wrong(
         lambda tmp: Command([_write(tmp / "script", "#!/nonexistent/sh\n", 0o755)]),
-        "interpreter that its '#!' line names does not exist",
+        "the interpreter '/nonexistent/sh' that its '#!' line names does not exist$",
         checked=False,
+    ),
+    "a '#!' line of Windows": Wrong(
+        lambda tmp: Command([_write(tmp / "script", "#!/bin/sh\r\ntrue\r\n", 0o755)]),
+        r"the interpreter '/bin/sh\\r' that its '#!' line names does not exist; save the file",
+        checked=False,
+    ),
+    "a folder by a dot": Wrong(lambda _: Command(["."]), "'.' is not a program but a directory$"),
+    "an empty PATH": Wrong(
+        lambda _: Command(["true"], env={"PATH": ""}), "'true' in its PATH .which is empty.$"
     ),
     "no such interpreter of a wrapper": Wrong(
         lambda tmp: Command(["true"], wrap=[_write(tmp / "box", "#!/nonexistent/sh\n", 0o755)]),
-        "the first word of its wrap: the interpreter that its '#!' line names does not exist",
+        "the first word of its wrap: the interpreter '/nonexistent/sh' that its '#!' line names ",
         checked=False,
     ),
     "too many words": Wrong(

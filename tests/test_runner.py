@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from array import array
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -164,7 +165,11 @@ async def test_send_takes_bytes_only(data: Any) -> None:
         assert stdin is not None
         with pytest.raises(CommandError, match="command 'cat': send takes bytes"):
             await stdin.send(data)
-        more: list[Any] = [bytearray(b"all of "), memoryview(b"it")]
+        more: list[Any] = [
+            bytearray(b"all "),
+            memoryview(b"o-f- -")[::2],
+            memoryview(array("H", b"it")),
+        ]
         for good in more:
             await runner["cat"].send(good)
         await runner["cat"].close_stdin()

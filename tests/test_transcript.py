@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from currant import OutputDiscardedError
-from currant._channel.track import KEPT, Place
+from currant._channel import cursor as cursor_module
+from currant._channel.track import CHUNK_OVERHEAD, KEPT, MAX_CHUNKS, Place
 from currant._channel.transcript import Transcript
 from currant._channel.waiters import Waiters
 from tests.waiting import LIMIT
@@ -77,11 +78,11 @@ async def test_last_bytes_are_kept(size: int) -> None:
 
 @pytest.mark.anyio
 async def test_memory_is_bounded_if_single_bytes_alternate() -> None:
-    """Output in single bytes, from both streams in turn, takes no more memory than other output."""
+    """Output in single bytes, from both streams in turn, is kept up to a number of chunks."""
     transcript = Transcript("a")
     tracemalloc.start()
     try:
-        for _ in range(15_000):
+        for _ in range(MAX_CHUNKS + 5_000):
             transcript.add("stdout", b"o", 0.0)
             await transcript.make_room("stdout")
             transcript.add("stderr", b"e", 0.0)
@@ -89,7 +90,7 @@ async def test_memory_is_bounded_if_single_bytes_alternate() -> None:
         size, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert size < 3_000_000
+    assert size < 2.2 * CHUNK_OVERHEAD * MAX_CHUNKS
 
 
 @pytest.mark.anyio
@@ -175,6 +176,63 @@ async def test_reader_in_another_task_is_waited_for() -> None:
             while read < len(CHUNK) * 10:
                 await wait_all_tasks_blocked()
                 read += len(cursor.read("stdout", 10_000))
+
+
+@pytest.mark.anyio
+async def test_steps_in_tasks_of_their_own_lose_nothing() -> None:
+    """`asyncio.wait_for` has a task for each step: between two, the task of the last has ended."""
+    waiters = Waiters()
+    transcript = Transcript("a", waiters)
+    cursor = transcript.attach({"stdout": Place()})
+    read = 0
+
+    async def step() -> None:
+        nonlocal read
+        with cursor.reading():
+            assert await cursor.arrived()
+            read += len(cursor.read("stdout", len(CHUNK)))
+
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(add_all, transcript, CHUNK * 10, len(CHUNK))
+            while read < len(CHUNK) * 10:
+                async with anyio.create_task_group() as own:
+                    own.start_soon(step)
+                tasks.start_soon(partial(_call, waiters.add_current_task))
+                await wait_all_tasks_blocked()
+
+
+@pytest.mark.anyio
+async def test_reader_whose_task_has_ended_is_waited_for_a_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """While another task waits for the command, no reader can hold the command up for good."""
+    monkeypatch.setattr(cursor_module, "NEXT_STEP", 0.01)
+    waiters = Waiters()
+    transcript = Transcript("a", waiters)
+    cursor = transcript.attach({"stdout": Place()})
+
+    async def step() -> None:
+        with cursor.reading():
+            pass
+
+    waiters.add_current_task()
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(step)
+        await add_all(transcript, CHUNK * 10, len(CHUNK))
+    assert transcript.since(0).omitted > 0
+
+
+def test_short_chunks_in_turn_are_kept() -> None:
+    """Two streams that write short lines in turn are kept as one stream is."""
+    transcript, line = Transcript("a"), b"x" * 19 + b"\n"
+    lines = KEPT // len(line)
+    for _ in range(lines):
+        transcript.add("stdout", line, 0.0)
+        transcript.add("stderr", line, 0.0)
+        assert not any(track.has_surplus for track in transcript._tracks.values())
+    assert transcript.since(0).data == line * lines * 2
 
 
 @pytest.mark.anyio

@@ -43,6 +43,9 @@ class Expectation:
     Args:
         pattern: the expression.
         streams: the streams to search.
+
+    Attributes:
+        missed: how many bytes were discarded before the search.
     """
 
     def __init__(self, pattern: re.Pattern[bytes], streams: Iterable[StreamName]) -> None:
@@ -50,6 +53,7 @@ class Expectation:
             stream: IncrementalSearch(pattern) for stream in streams
         }
         self._ends: dict[StreamName, int] = dict.fromkeys(self._searches, 0)
+        self.missed: int = 0
 
     async def wait(self, cursor: Cursor) -> Found | None:
         """Return the first match in what `cursor` reads; None if the output has ended without.
@@ -74,7 +78,8 @@ class Expectation:
         while cursor.has_unread:
             try:
                 piece = cursor.take()
-            except OutputDiscardedError:
+            except OutputDiscardedError as gap:
+                self.missed += gap.size
                 continue  # The search begins after it: a cursor that reads has no gap later.
             self._ends[piece.stream] = piece.start + len(piece.data)
             match = self._searches[piece.stream].feed(piece.data)

@@ -35,6 +35,11 @@ class ReaderTask:
                 return task
         return None
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether the task of the last step has ended."""
+        return self.stepped_by is not None and _has_ended(self.stepped_by)
+
 
 def _has_ended(task: anyio.TaskInfo) -> bool:
     return getattr(task.coro, "cr_frame", task) is None

@@ -19,8 +19,14 @@ KEPT = 128 * 1024
 SMALL_CHUNK = 4 * 1024
 """Bytes up to which a chunk takes in the next one."""
 
-MAX_CHUNKS = 4096
-"""Chunks of a stream that are kept at most: a megabyte, if both streams write single bytes."""
+CHUNK_OVERHEAD = 250
+"""Bytes of memory that a chunk takes beside its data."""
+
+MAX_CHUNKS = 16 * 1024
+"""Chunks of a stream that are kept at most: 4 MB, if both streams write single bytes in turn.
+
+So `KEPT` holds for two streams that write in turn if they write 8 bytes or more each time.
+"""
 
 
 class Chunk(NamedTuple):
@@ -121,8 +127,8 @@ class Track:
 
     @property
     def size(self) -> int:
-        """How many bytes are kept."""
-        return self._size
+        """About how many bytes of memory the kept chunks take."""
+        return self._size + CHUNK_OVERHEAD * len(self.chunks)
 
     def forget_oldest(self) -> None:
         """Forget the oldest chunk."""

@@ -123,7 +123,7 @@ class Transcript:
 
     @property
     def size(self) -> int:
-        """How many bytes are kept."""
+        """About how many bytes of memory the kept output takes."""
         return sum(track.size for track in self._tracks.values())
 
     def forget(self) -> None:

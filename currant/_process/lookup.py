@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -171,20 +172,31 @@ def _in_wrap(command: LaunchSpec, problem: str) -> str:
 
 
 def _lookup_problem(command: LaunchSpec, program: str) -> str | None:
-    if os.sep in program:
-        # Without "./", the path in a message is shorter than "folder/./program".
-        inside = program.removeprefix("./") if command.cwd else program
-        return _file_problem(os.path.join(command.cwd or "", inside))
-    cwd = command.cwd or os.curdir
-    variables = os.environ if command.inherit_env and "PATH" not in command.env else command.env
-    folders = os.get_exec_path(variables)
-    paths = [os.path.join(cwd, folder, program) for folder in folders]
-    problems = [_file_problem(path) for path in paths if os.path.exists(path)]
+    if program in (os.curdir, os.pardir):
+        return f"{program!r} is not a program but a directory"
+    paths = _candidates(command, program)
+    problems = [_file_problem(path) for path in paths if os.sep in program or os.path.exists(path)]
     if None in problems:
         return None
     if problems:
         return problems[0]
-    return f"there is no program {program!r} in its PATH ({os.pathsep.join(folders)})"
+    folders = os.pathsep.join(_search_path(command))
+    return f"there is no program {program!r} in its PATH ({folders or 'which is empty'})"
+
+
+def _candidates(command: LaunchSpec, program: str) -> list[str]:
+    """Return the files that a start would try, in this order."""
+    if os.sep in program:
+        # Without "./", the path in a message is shorter than "folder/./program".
+        inside = program.removeprefix("./") if command.cwd else program
+        return [os.path.join(command.cwd or "", inside)]
+    cwd = command.cwd or os.curdir
+    return [os.path.join(cwd, folder, program) for folder in _search_path(command)]
+
+
+def _search_path(command: LaunchSpec) -> list[str]:
+    variables = os.environ if command.inherit_env and "PATH" not in command.env else command.env
+    return os.get_exec_path(variables)
 
 
 def _file_problem(path: str) -> str | None:
@@ -288,7 +300,21 @@ def explain(command: LaunchSpec, error: Exception) -> str:
 def _hidden_problem(command: LaunchSpec, number: int, program: object) -> str | None:
     """Return the problem with a file that `find_problem` has found in order."""
     if number == errno.ENOENT:
-        return _in_wrap(command, "the interpreter that its '#!' line names does not exist")
+        words = _candidates(command, wrapped_argv(command)[0])
+        found = next((path for path in words if _file_problem(path) is None), None)
+        return found and _in_wrap(command, _interpreter_problem(found))
     if number == errno.EACCES and command.user is not None:
         return f"user {command.user!r} may not run {program!r}, or not enter a folder on its path"
     return None
+
+
+def _interpreter_problem(path: str) -> str:
+    """Return the problem with a program that exists and still is not found: what it names."""
+    with suppress(OSError), open(path, "rb") as file:
+        mark, first_line = file.read(2), file.readline(256)
+        if mark == b"#!" and first_line.strip():
+            named = os.fsdecode(first_line.strip(b" \t\n").split(b" ")[0])
+            problem = f"the interpreter {named!r} that its '#!' line names does not exist"
+            has_return = named.endswith("\r")
+            return f"{problem}; save the file without '\\r' at line ends" if has_return else problem
+    return "the loader that its file names does not exist; it may be built for another system"

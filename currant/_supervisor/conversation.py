@@ -94,7 +94,7 @@ class Conversation:
                 found = expectation.settle()
         if found is None:
             over = f"nothing did within {timeout:g} s" if limit.cancelled_caught else None
-            raise await self._unmatched(compiled, streams, over)
+            raise await self._unmatched(compiled, streams, over, expectation.missed)
         self._expected[found.stream] = Place(found.end)
         self.before = found.match.string[: found.match.start()]
         return found.match
@@ -119,7 +119,11 @@ class Conversation:
         )
 
     async def _unmatched(
-        self, pattern: re.Pattern[bytes], streams: Sequence[StreamName], over: str | None
+        self,
+        pattern: re.Pattern[bytes],
+        streams: Sequence[StreamName],
+        over: str | None,
+        missed: int,
     ) -> ExpectError:
         """Return the error of `expect`: the time is over, or the output has ended."""
         reason = over
@@ -128,6 +132,8 @@ class Conversation:
                 await self.life.exited()
             ended = self.life.end_so_far
             reason = "its output has ended" if ended is None else f"it has ended: {ended}"
+        if missed:
+            reason += f" ({missed} bytes were discarded before this call)"
         unread = self._transcript.unread({name: self._expected[name] for name in streams})
         self.before = unread[-CONTEXT:]
         end = self.life.attempt.exit

@@ -312,11 +312,12 @@ class Job:
         the policy, and ends with the command.  Unread bytes can be received after that, and after
         the block.  Other readers of the output get everything all the same.
 
-        The reader is the task that received last, unless that task has ended or waits for a command
-        (in `wait`, for example).  If there is no reader, the oldest output is discarded while any
-        task waits for a command.  While no task does, the command waits for a reader: for a second,
-        or without limit in `open_process` and with ``Runner(unread="wait")``.  While the block
-        stops its commands, the command waits at most a second for each step of the reader.
+        The reader is the task that received last, unless that task waits for a command (in `wait`,
+        for example), or has ended and no other task receives within a second.  If there is no
+        reader, the oldest output is discarded while any task waits for a command.  While no task
+        does, the command waits for a reader: for a second, or without limit in `open_process` and
+        with ``Runner(unread="wait")``.  While the block stops its commands, the command waits at
+        most a second for each step of the reader.
 
         If bytes were discarded, also before the first access, `receive` raises
         `OutputDiscardedError`, which says how many, and the next call goes on after the gap.
@@ -385,10 +386,14 @@ class Job:
         with ``$``, ``\b`` and lookaheads, the match counts after a tenth of a second of silence.
         Without an upper limit to its length (``.*``), a match that comes in parts is certainly
         found if it is not longer than 8 KiB.  Escape sequences are searched like other bytes.
+        Each search begins behind the last match, so ``^`` and lookbehinds see nothing before it.  A
+        pattern such as ``a*a*b`` may take exponential time, and no timeout ends a step of `re`.
 
-        Between two calls at least the last 128 KiB of each stream are kept, and older output is not
-        searched.  During the call, the task counts as waiting for the commands: if nothing iterates
-        over the Runner, output that does not fit is discarded there (see `Dropped`).
+        Between two calls at least the last 128 KiB of each stream are kept (less, if the command
+        writes a few bytes to each stream in turn).  Older output is not searched, and the error
+        says how much there was.  During the call, the task counts as waiting for the commands: if
+        nothing iterates over the Runner, output that does not fit is discarded there (see
+        `Dropped`).
         Cancellation: harmless; the next call searches the same output again.
 
         Args:

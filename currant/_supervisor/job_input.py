@@ -41,11 +41,14 @@ class JobInput:
 
     async def send(self, data: bytes) -> None:
         """Write all of `data`; see `Job.send`."""
-        if not isinstance(cast("object", data), (bytes, bytearray, memoryview)):
+        given = cast("object", data)
+        if not isinstance(given, (bytes, bytearray, memoryview)):
             raise CommandError(
-                f"command {self._life.name!r}: send takes bytes, not {type(data).__name__}; "
+                f"command {self._life.name!r}: send takes bytes, not {type(given).__name__}; "
                 "encode a str with .encode()"
             )
+        if isinstance(given, memoryview):
+            data = given.tobytes()  # A view may have gaps, and elements of several bytes.
         stdin = await self._open()
         if stdin is None:
             is_running = self._life.attempt.is_running  # A later attempt may have no pipe.
