@@ -36,6 +36,7 @@ from currant import (
     ready,
 )
 from currant._process.exchange import exchange
+from currant._supervisor.job import why_unready
 from currant._values.exchange import Answer, Owner
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate
@@ -920,7 +921,7 @@ class OwnedServer:
         """Name the process."""
         return Answer(b"", Owner(self.relation, 4711, "server"))
 
-    def note(self, failure: Exception) -> None:
+    def note(self, probe: Probe, failure: Exception | None) -> None:
         """Leave the failure to the result of the probe."""
 
 
@@ -1011,6 +1012,19 @@ class TestWithMockClock:
         async with Runner([Command(["c"], alive=alive)], launcher=launcher) as runner:
             pass
         assert "no answer within 2 s" in str(runner.results["c"].error)
+
+    async def test_reason_is_that_of_a_part_that_is_not_met(self) -> None:
+        """What a part has found that is met meanwhile is no reason."""
+        answers = iter([False, True])
+        met = ready.when(lambda: next(answers))
+        command = Command(["c"], ready=ready.all_of(met, ready.line("never"), timeout=2))
+        launcher = FakeLauncher(default=Script(exit=None))
+        async with Runner([command], launcher=launcher) as runner:
+            await anyio.sleep(1)
+            assert why_unready(runner["c"]) == "no line matches 'never'"
+            with pytest.raises(NotReadyError, match=r"within 2\.00 s \(no line matches 'never'\)"):
+                await runner["c"].ready()
+        assert list(answers) == []
 
 
 async def test_check_that_hangs_is_a_failure() -> None:

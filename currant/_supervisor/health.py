@@ -103,7 +103,7 @@ class Health:
 
     @property
     def why_unready(self) -> str | None:
-        """What the last check has found that failed; None if none has."""
+        """What a probe that is not met has found last; None if no check has failed."""
         failure = None if self._target is None else self._target.failure
         return None if failure is None else _text_of(failure)
 
@@ -211,13 +211,9 @@ class Health:
 
 
 class _Target:
-    """The `ProbeTarget` of one process.
+    """The `ProbeTarget` of one process."""
 
-    Attributes:
-        failure: what the last check that failed has found.
-    """
-
-    __slots__ = ("_command", "_launcher", "_output", "_process", "failure")
+    __slots__ = ("_command", "_failures", "_launcher", "_output", "_process")
 
     def __init__(
         self, command: Command, process: Process, launcher: Launcher, output: Output
@@ -226,11 +222,18 @@ class _Target:
         self._process = process
         self._launcher = launcher
         self._output = output
-        self.failure: Exception | None = None
+        self._failures: dict[int, Exception] = {}  # of probes that are not met, by their identity
 
-    def note(self, failure: Exception) -> None:
-        """Keep the failure of a check."""
-        self.failure = failure
+    def note(self, probe: Probe, failure: Exception | None) -> None:
+        """Keep why a probe is not met; None: it is met."""
+        self._failures.pop(id(probe), None)
+        if failure is not None:
+            self._failures[id(probe)] = failure  # the newest is the last
+
+    @property
+    def failure(self) -> Exception | None:
+        """The failure of a probe that is not met, the newest if there are several."""
+        return next(reversed(self._failures.values()), None)
 
     async def line(self, probe: LineProbe) -> None:
         """Wait for a line that `probe` matches."""

@@ -128,8 +128,16 @@ class ProbeTarget(Protocol):
         """
         ...
 
-    def note(self, failure: Exception) -> None:
-        """Keep the failure of a check, for the error of a caller whose own time is over."""
+    def note(self, probe: Probe, failure: Exception | None) -> None:
+        """Keep why `probe` is not met, for the error of a caller whose own time is over.
+
+        None: the probe is met.
+        """
+        ...
+
+    @property
+    def failure(self) -> Exception | None:
+        """The failure of a probe that is not met, the newest if there are several."""
         ...
 
 

@@ -93,7 +93,7 @@ class Several(Probe):
     async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
         with anyio.move_on_after(inf if self.timeout is None else self.timeout):
             return await self._run_all(lambda probe: probe.wait_until_met(subject))
-        return Unmet(f"not met within {self.timeout:g} s")
+        return subject.failure or Unmet(f"not met within {self.timeout:g} s")
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
         # Without a timeout here, the timeout of each part is the limit.

@@ -47,12 +47,12 @@ class PolledProbe(Probe):
         with anyio.move_on_after(READY_TIMEOUT if self.timeout is None else self.timeout):
             while True:
                 failure = await self._check_within(READY_CHECK_TIMEOUT, subject)
+                subject.note(self, failure)
                 if failure is None:
                     return None
                 if port.lasts(failure):
                     return failure
                 last = failure
-                subject.note(failure)
                 await anyio.sleep(self._pause_after(failure))
                 last = Unmet(f"no answer to the last check; the check before: {failure}")
         return last
@@ -118,10 +118,13 @@ class EventProbe(Probe):
     repeats: ClassVar[bool] = False
 
     async def wait_until_met(self, subject: ProbeTarget) -> Exception | None:
+        missing = Unmet(self._missing())
+        subject.note(self, missing)
         with anyio.move_on_after(self._time_limit()):
             await self._wait(subject)
+            subject.note(self, None)
             return None
-        return Unmet(self._missing())
+        return missing
 
     async def check_once(self, subject: ProbeTarget) -> Exception | None:
         return await self.wait_until_met(subject)  # `Command.alive` refuses this probe
