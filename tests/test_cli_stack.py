@@ -229,14 +229,16 @@ def test_up_starts_a_command_that_start_has_left_out(project: Project) -> None:
     more = '[commands.debug]\ncommand = "exec sleep 9999"\nafter = "web"\nprofiles = ["debug"]\n'
     (project.folder / "currant.toml").write_text(CONFIGURATION + more)
     with project.running("db"):
+        for name in (b"debgu", b"debug.2"):
+            unknown = project("up", name.decode())
+            assert unknown.status == 2
+            known = b"did you mean 'debug'? There are: 'db', 'web', 'debug'"
+            assert b"there is no command '" + name + b"'; " + known in unknown.err
         assert project("up", "debug") == (0, b"started web, debug\n", b"")
         listed = map(json.loads, project("ps", "--json").out.splitlines())
         assert sorted(each["name"] for each in listed if each["ready"]) == ["db", "debug", "web"]
         unchanged = b"3 unchanged; settings at the top level apply from the next 'currant start'\n"
         assert project("reload") == (0, unchanged, b"")
-        unknown = project("up", "debgu")
-        assert unknown.status == 2
-        assert b"there is no command 'debgu'; did you mean 'debug'?" in unknown.err
 
 
 CRASHES = """

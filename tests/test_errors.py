@@ -422,6 +422,12 @@ def test_long_list_of_names_is_cut() -> None:
     assert text.endswith(", 'job19' and 9980 more")
 
 
+def test_unknown_replica_is_near_the_command_of_that_name() -> None:
+    """The names differ by a number that may be longer than the name itself."""
+    text = str(UnknownNameError("db.12", ["web", "db"]))
+    assert text == "there is no command 'db.12'; did you mean 'db'? There are: 'web', 'db'"
+
+
 def test_unknown_name_is_printed_without_quotes_around_the_message() -> None:
     """A traceback shows the message as a sentence; `KeyError` itself shows its `repr`."""
     (shown,) = traceback.format_exception_only(UnknownNameError("x", ["a"]))

@@ -714,7 +714,10 @@ def suggestion(name: object, known: Sequence[str]) -> str:
         return ""
     from difflib import get_close_matches  # noqa: PLC0415 - for errors only
 
-    close = get_close_matches(name, known, 1) if isinstance(name, str) else []
+    close: Sequence[str] = ()
+    if isinstance(name, str):
+        common = name.rpartition(".")[0]  # of "web.2", which may be one command
+        close = [common] if common in known else get_close_matches(name, known, 1)
     begin = f"; did you mean {str(close[0])!r}? There are" if close else "; there are"
     shown = ", ".join(repr(str(each)) for each in known[:MAX_SHOWN])
     more = f" and {len(known) - MAX_SHOWN} more" if len(known) > MAX_SHOWN else ""

@@ -234,7 +234,12 @@ def _runner_from_config(
         stack=stack,
     )
     if stack is not None:
-        server = stack.server(commands, lambda also: commands_of(read_again(), also), prepare)
+        server = stack.server(
+            commands,
+            lambda also: commands_of(read_again(), also),
+            prepare,
+            lambda: [command.name for command in read_again().commands],
+        )
         prepared = prepared._replace(server=server)
     return prepared._replace(options=options)
 

@@ -71,13 +71,14 @@ class StackPlace:
         commands: Iterable[Command],
         read: Callable[[Collection[str]], Iterable[Command]],
         prepare: Callable[[Command], Command],
+        names: Callable[[], Iterable[str]] = tuple,
     ) -> StackServer:
         """Return a server of the stack; see `Configuration` for the arguments."""
         is_detached = self._log_path is not None
         server = StackServer(
             self.claim,
             self.history,
-            Configuration(tuple(commands), read, prepare),
+            Configuration(tuple(commands), read, prepare, names),
             None if self._log_path is None else str(self._log_path),
             is_needed=is_detached,
         )

@@ -313,6 +313,10 @@ class Control:
         except CurrantError as error:
             raise RequestError("request", str(error)) from error
 
+    async def _read_names(self) -> Iterable[str]:
+        assert self._configuration is not None
+        return await to_thread.run_sync(self._configuration.names)
+
     async def reload(
         self, request: Reload, tell: Callable[[Difference], Awaitable[None]]
     ) -> Callable[[], Awaitable[Answer]]:
@@ -353,7 +357,7 @@ class Control:
             after = await self._read(names)
             for name in names:
                 if not replicas_of(name, after):
-                    raise _unknown(name, [*self.jobs, *after])
+                    raise _unknown(name, [*self.jobs, *after, *await self._read_names()])
             lacking = [name for each in names for name in replicas_of(each, after)]
             new: set[str] = set()
             while lacking:

@@ -24,11 +24,13 @@ class Configuration:
         read: reads the commands again, with further commands of these names if they exist; may
             block, and raises `CurrantError` if a file is wrong.
         prepare: adds the settings that depend on the place of the output, just before a start.
+        names: reads the names of all commands that clients may start, for errors; like `read`.
     """
 
     commands: tuple[Command, ...]
     read: Callable[[Collection[str]], Iterable[Command]]
     prepare: Callable[[Command], Command]
+    names: Callable[[], Iterable[str]] = tuple
 
 
 @dataclass(frozen=True, slots=True)
