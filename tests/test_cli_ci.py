@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
@@ -113,7 +114,7 @@ def test_blocks_of_several_commands_are_groups(run: Run, tmp_path: Path) -> None
         *("::group::test", "out", "bad", "::endgroup::"),
     ]
     assert ended.err.decode().splitlines() == [
-        "currant: test: exit code 3",
+        *("currant: test: exit code 3", ""),
         f"::error title=test%3A exit code 3::{FAILS}%0Aout%0Abad",
     ]
     text = summary.read_text()
@@ -150,6 +151,25 @@ def test_failures_of_a_test_with_servers_are_annotated(run: Run) -> None:
     """A server fails with its last lines; the output of the test is on the terminal."""
     server = f"echo up; {EXEC_FOREVER}"
     ended = run("-q", server, "--", "sh", "-c", "exit 5", subcommand="with", env=GITHUB)
-    assert ended == (5, b"", b"::error title=sh%3A exit code 5::sh -c 'exit 5'\n")
+    assert ended == (5, b"", b"\n::error title=sh%3A exit code 5::sh -c 'exit 5'\n")
     ended = run("echo bye", "--", "sleep", "9999", subcommand="with", env=GITHUB)
     assert ended.err.endswith(b"\n::error title=echo%3A exit code 0::echo bye%0Abye\n")
+
+
+def test_annotation_begins_a_line(start: Start) -> None:
+    """The test may have left a line unfinished, which currant does not see."""
+    words = ("-q", EXEC_FOREVER, "--", "sh", "-c", "printf abc >&2; exit 3")
+    ended = start(*words, subcommand="with", env=GITHUB).end()
+    assert ended.err.startswith(b"abc\n::error title=sh%3A exit code 3::")
+
+
+@pytest.mark.parametrize(
+    ("options", "shown"), [(["--raw"], b"abcabc\n%b"), ([], b"abc\n%babc")], ids=["raw", "whole"]
+)
+def test_annotation_of_a_job_begins_a_line(options: list[str], shown: bytes, start: Start) -> None:
+    """The output is shown byte for byte, and may have left a line unfinished."""
+    words = (*options, "-q", "-j1", "printf abc; exit {}", ":::", "0", "3")
+    cli = start(*words, subcommand="map", stderr=subprocess.STDOUT, env=GITHUB)
+    assert (
+        cli.end().out == shown % b"::error title=job 2%3A exit code 3::printf abc; exit 3%0Aabc\n"
+    )

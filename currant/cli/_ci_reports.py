@@ -115,9 +115,11 @@ class Reports:
         rows = [SummaryRow(result.command, result) for _, result in commands]
         add_to_summary(os.environ, summary_text(self._subcommand, _totals(rows), rows))
         annotations = Annotations(self._subcommand, "command")
-        for line, result in commands:
-            _write_to_stderr(annotations.add(result.command, line, result))
-        _write_to_stderr(annotations.finish())
+        lines = [annotations.add(result.command, line, result) for line, result in commands]
+        text = "".join(lines) + annotations.finish()
+        if text:
+            # A command that writes to the stderr of currant may have left a line unfinished.
+            _write_to_stderr(f"\n{text}")
 
 
 def _totals(rows: Sequence[SummaryRow]) -> str:

@@ -104,8 +104,12 @@ class LineWriter:
     def as_written(self, batch: Batch) -> Chunks:
         """Return the bytes of `batch`, after the end of another command's unfinished line."""
         begin = self._begin(batch, b"")
-        self._note_end(batch, batch.data[-1:])
+        self.wrote(batch)
         return begin, batch.data
+
+    def wrote(self, batch: Batch) -> None:
+        """Note that the bytes of `batch` are in the file as they are."""
+        self._note_end(batch, batch.data[-1:])
 
     def begin_attempt(self, command: str) -> bytes:
         """Return the end of a line that the attempt before left unfinished, if the file ends in it.

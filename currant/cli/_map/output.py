@@ -263,20 +263,25 @@ class Output(Discard):
 
     def _show(self, number: int, batch: Batch) -> None:
         file = self._files["stdout" if self.is_folded else batch.stream]
-        has_tag = self._mode.startswith("tagged")
-        is_verbatim = self._mode == "groups" and not file.is_terminal and not self.is_folded
-        if self._mode == "raw" or is_verbatim:
+        if self._is_verbatim(file):
             file.add(batch.data)
+            file.writer.wrote(batch)
             return
+        has_tag = self._mode.startswith("tagged")
         label = f"{printable(self._jobs[number].row.text)}\t" if has_tag else ""
         for chunk in file.writer.lines(batch, label, None, in_place=False):
             file.add(chunk)
+
+    def _is_verbatim(self, file: OutputFile) -> bool:
+        is_plain = self._mode == "groups" and not file.is_terminal and not self.is_folded
+        return self._mode == "raw" or is_plain
 
     def _end(self) -> None:
         for number in list(self._held.numbers):
             self._show_held(number)
         for file in self._files.values():
-            file.add(file.writer.end())
+            if not self._is_verbatim(file):
+                file.add(file.writer.end())
             if file.progress is not None:
                 file.progress.clear()
         self._flush()
