@@ -100,6 +100,25 @@ def test_report_that_cannot_be_written_starts_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("subcommand", "words"),
+    [
+        ("run", ["--env-file", "nope", "true"]),
+        ("start", ["nope"]),
+        ("with", ["--env-file", "nope", "true", "--", "true"]),
+        ("map", ["-a", "nope", "true"]),
+    ],
+)
+def test_usage_error_leaves_no_report_of_an_earlier_run(
+    run: Run, tmp_path: Path, subcommand: str, words: list[str]
+) -> None:
+    """A CI would show the earlier report as that of this run."""
+    report = tmp_path / "x.xml"
+    report.write_text("old")
+    ended = run("--junit", "x.xml", *words, subcommand=subcommand, cwd=tmp_path)
+    assert (ended.status, list(tmp_path.iterdir())) == (2, [])
+
+
 # ---- GitHub ----
 
 

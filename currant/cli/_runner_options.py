@@ -58,7 +58,7 @@ JUNIT_OPTION = click.option(
     "--junit",
     type=click.Path(dir_okay=False),
     metavar="FILE",
-    help="Write a report with a test case for each command.",
+    help="Write a report with a test case for each command; first remove that of an earlier run.",
 )
 TRACE_OPTION = click.option(
     "--trace",

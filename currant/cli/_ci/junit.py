@@ -4,8 +4,9 @@ A report may have a million cases, so each is written when its command has ended
 the totals at the beginning, but they are known last.  So the file begins with spaces, over which
 `finish` writes the totals; XML allows the spaces that remain in a tag.
 
-The report is written to a temporary file beside its place, and replaces an earlier one at the end.
-So no program reads half a report, and a run that breaks off leaves the report of the run before.
+The report is written to a temporary file beside its place, and takes its place at the end.  So no
+program reads half a report.  The report of an earlier run is removed at the start: if this run
+breaks off, a CI must not show the earlier report as that of this run.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from currant._values.results import Result
 
-__all__ = ["JUnitFile"]
+__all__ = ["JUnitFile", "remove_report"]
 
 MAX_NAME = 1000
 """Characters of a command line in the name of a case."""
@@ -47,6 +48,14 @@ _LARGEST = 10**15
 """Larger than any total: it measures the room for the totals."""
 
 
+def remove_report(path: str) -> None:
+    """Remove the report of an earlier run, if there is one."""
+    place = os.path.realpath(path)
+    with suppress(OSError):
+        if stat.S_ISREG(os.stat(place).st_mode):
+            os.unlink(place)
+
+
 class JUnitFile:
     """Writes a test case for each command; `finish` puts the report in its place.
 
@@ -55,7 +64,7 @@ class JUnitFile:
     temporary file.
 
     Args:
-        path: the path of the report, which is replaced at the end.
+        path: the path of the report; an earlier report is removed.
         name: the name of the suite and the class of its cases.
 
     Raises:
@@ -77,6 +86,7 @@ class JUnitFile:
             raise CommandError(f"--junit {path}: {error.strerror}") from error
         most = _HEAD.format(self._name, *[_LARGEST] * 5)
         self._room = len(most.encode())
+        remove_report(path)
         self._write(b" " * self._room + b">\n")
 
     def add(self, name: str, result: Result) -> None:

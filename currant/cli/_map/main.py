@@ -77,6 +77,10 @@ def run_map(words: Sequence[str], options: MapOptions) -> int:
 
 
 async def _main(words: Sequence[str], options: MapOptions) -> int:
+    if options["junit"] is not None and not options["dry_run"]:
+        from currant.cli._ci.junit import remove_report  # noqa: PLC0415 - for --junit alone
+
+        remove_report(options["junit"])  # Reading the input may fail, or take long.
     async with AsyncExitStack() as stack:
         plan = await prepare(words, options, stack)
         if options["dry_run"]:
