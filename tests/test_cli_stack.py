@@ -277,6 +277,19 @@ def test_failures_are_shown_by_start_and_logs_and_up_repairs_them(project: Proje
         assert project("up", "once", "later") == (0, b"started once, later\n", b"")
 
 
+def test_start_in_the_background_tells_the_end_of_the_stack(project: Project) -> None:
+    """If one failure stops all, the stack does not go on, and its exit status counts."""
+    deaf = "trap '' TERM; while :; do sleep 9999; done"
+    (project.folder / "currant.toml").write_text(
+        f"""commands.deaf = "{deaf}"\n[commands.web]\ncommand = "exit 3"\nready = "line:up"\n"""
+    )
+    started = project("start", "-d", "-k", "failure", "--grace", "0.5")
+    assert (started.status, started.out) == (3, b"")
+    assert started.err.startswith(b"currant: 'web' is not ready: it has ended: exit code 3\n")
+    assert b"\ncurrant: the stack has ended with exit status 3\n" in started.err
+    assert b"the stack runs" not in started.err
+
+
 def test_reload_changes_the_number_of_replicas(project: Project) -> None:
     """A single command has the common name of the replicas, and the other way round."""
 

@@ -604,6 +604,25 @@ async def test_start_in_the_background_says_where_the_log_is(
     assert capsys.readouterr().out == f"started 2 commands (pid 42); the log is {tmp_path}/log\n"
 
 
+async def test_start_in_the_background_tells_that_another_client_has_ended_the_stack(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The commands are still being stopped when the stack answers."""
+    commands = {"a": Command(["a"], ready=line("up")), "deaf": Command(["deaf"])}
+    launcher = FakeLauncher({"deaf": Script(exit=None, ignores={SIGTERM})}, SERVES)
+    with anyio.fail_after(LIMIT):
+        async with (
+            running(commands, tmp_path, launcher=launcher, grace=0.5) as stack,
+            anyio.create_task_group() as tasks,
+        ):
+            tasks.start_soon(wait_until_ready, stack.client, 42, tmp_path / "log")
+            await stack.runner["deaf"].until_started()
+            stack.runner.kill("currant down")
+    shown = capsys.readouterr().err
+    assert "currant: the stack has ended with exit status 1\n" in shown
+    assert "the stack runs" not in shown
+
+
 async def test_start_in_the_background_waits_for_a_command_that_is_restarted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,7 +25,7 @@ from currant._values.printable import printable
 from currant.cli._clients import show_problems
 from currant.cli._report import report_error, run_and_report
 from currant.cli._stack_place import StackPlace
-from currant.stack._client import StackClient
+from currant.stack._client import Listing, StackClient
 from currant.stack._errors import RequestError, StackError, StackFolderError
 from currant.stack._folder import Claim, key_of, real_folder
 
@@ -113,7 +113,7 @@ def _start_detached(
         with open(reader, "rb") as started:
             is_listening = bool(started.read())
         if not is_listening:  # The child has reported the error.
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            return _exit_status(pid)
         client = StackClient(folder, claim.paths.socket)
         return anyio.run(wait_until_ready, client, pid, log, begin)
     except KeyboardInterrupt:  # Ctrl-C reaches this process, and not the stack.
@@ -182,7 +182,7 @@ async def wait_until_ready(client: StackClient, pid: int, log: Path, begin: int 
     """Return the exit status: 0 as soon as all commands are ready, or have succeeded.
 
     A command that fails and is restarted may still become ready.  If that takes long, the user gets
-    to know its first failure meanwhile.
+    to know its first failure meanwhile.  If the stack ends, its exit status counts.
 
     Args:
         client: talks to the stack.
@@ -197,24 +197,33 @@ async def wait_until_ready(client: StackClient, pid: int, log: Path, begin: int 
                 listing = await client.wait(until="ready")
             finally:
                 tasks.cancel_scope.cancel()
-        if not listing.problems:
-            count = len(listing.commands)
-            commands = "1 command" if count == 1 else f"{count} commands"
-            click.echo(f"started {commands} (pid {pid}); the log is {log}")
-            return 0
-        show_problems(listing)
-        await client.list()
-        _say_it_runs(pid)
     except RequestError as error:
         click.echo(f"currant: {error}", err=True)
+        return _failed(1, log, begin)
     except StackError:
-        if await to_thread.run_sync(_exit_status, pid) == 0:
-            click.echo(f"all commands have succeeded, and the stack has ended; the log is {log}")
-            return 0
-        click.echo("currant: the stack has ended", err=True)
+        listing = Listing((), {}, is_ending=True)
+    status = show_problems(listing)
+    if not listing.is_ending:
+        if status:
+            _say_it_runs(pid)
+            return _failed(status, log, begin)
+        count = len(listing.commands)
+        commands = "1 command" if count == 1 else f"{count} commands"
+        click.echo(f"started {commands} (pid {pid}); the log is {log}")
+        return 0
+    ended = await to_thread.run_sync(_exit_status, pid, abandon_on_cancel=True)
+    if status == ended == 0:
+        click.echo(f"all commands have succeeded, and the stack has ended; the log is {log}")
+        return 0
+    click.echo(f"currant: the stack has ended with exit status {ended}", err=True)
+    return _failed(ended, log, begin)
+
+
+def _failed(status: int, log: Path, begin: int) -> int:
+    """Show the end of the log, and return the exit status."""
     click.echo(f"currant: the log is {log}; it ends with:", err=True)
     click.echo(b"".join(_last_lines(log, begin)), err=True, nl=False)
-    return 1
+    return status
 
 
 async def _tell_failures(client: StackClient) -> None:
@@ -241,11 +250,13 @@ def _say_it_runs(pid: int) -> None:
     click.echo(f"currant: the stack runs (pid {pid}); 'currant down' ends it", err=True)
 
 
-def _exit_status(pid: int) -> int | None:
-    """Wait for the end of a child, and return its exit status; None if there is none."""
-    with suppress(ChildProcessError):
-        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    return None
+def _exit_status(pid: int) -> int:
+    """Wait for the end of a child, and return its exit status as a shell does; 1 if unknown."""
+    try:
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:  # The caller of currant ignores SIGCHLD.
+        return 1
+    return code if code >= 0 else 128 - code
 
 
 def _last_lines(log: Path, begin: int) -> Sequence[bytes]:

@@ -82,11 +82,14 @@ class Listing:
         commands: the commands that the request was about.
         problems: for each command that could not be started, stopped or waited for: the reason.
         started: the names of the commands that `StackClient.start` has started.
+        is_ending: whether the stack was ending when it answered; False if the answer does not say
+            so.
     """
 
     commands: tuple[CommandInfo, ...]
     problems: Mapping[str, str]
     started: tuple[str, ...] = ()
+    is_ending: bool = False
 
 
 class StackClient:
@@ -440,7 +443,8 @@ def _listing(received: Mapping[str, object]) -> Listing:
     described = cast("list[dict[str, Any]]", received.get("commands", []))
     problems = cast("dict[str, str]", received.get("problems", {}))
     started = cast("list[str]", received.get("started", []))
-    return Listing(tuple(map(_command, described)), problems, tuple(started))
+    is_ending = received.get("ending") is True
+    return Listing(tuple(map(_command, described)), problems, tuple(started), is_ending)
 
 
 def _command(given: dict[str, Any]) -> CommandInfo:

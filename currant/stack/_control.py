@@ -439,7 +439,8 @@ class Control:
     async def _answer(self, jobs: Sequence[Job], problems: dict[str, str]) -> Answer:
         usage = await self._measure()
         described = [self._describe(job, usage) for job in jobs]
-        return {"commands": described, "problems": problems}
+        is_ending = self._runner.barrier.thrown or self._is_over()
+        return {"commands": described, "problems": problems, "ending": is_ending}
 
     async def _restart(self, job: Job) -> str | None:
         with self._changing():
