@@ -27,7 +27,7 @@ from currant.stack import (
     StackError,
 )
 from currant.stack import _client as client_module
-from currant.stack._protocol import Restart
+from currant.stack._protocol import Restart, Start
 from currant.testing import FakeLauncher, Script
 from tests.stacks import RunningStack, running
 from tests.system import needs_proc
@@ -533,6 +533,44 @@ async def test_client_cannot_start_a_command_again_that_reload_stops(tmp_path: P
             assert sorted(problems, key=str) == [{"gone": refused}, {}, {}]
             assert await states(stack) == {"changed": "running"}
             assert stack.runner["gone"].state == "ended"
+
+
+async def test_start_goes_on_with_what_reload_starts(tmp_path: Path) -> None:
+    """What `reload` stops counts no more; a command that it has removed is a problem."""
+    count = 0
+
+    def read(_also: Collection[str] = ()) -> list[Command]:
+        up = line("up")
+        changed = Command(["changed", f"{count}"], name="changed", ready=up)
+        web = Command(["web"], name="web", after="changed")
+        gone = [Command([name], name=name, ready=up) for name in ("gone", "slow")]
+        return [changed, web, *(gone if count == 0 else [])]
+
+    commands = {command.name: command for command in read()}
+    serves = Script(stdout=b"up\n", exit=None)
+    slow = Script(stdout=b"up\n", exit=None, ignores={SIGTERM})
+    launcher = FakeLauncher({"changed": [SERVES, serves], "slow": slow}, default=SERVES)
+    problems: list[object] = []
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, read=read, launcher=launcher, grace=LIMIT) as stack:
+            await stack.runner["slow"].ready()
+            count = 1
+
+            async def start() -> None:
+                answer = await stack.control.start(Start(("changed", "web", "gone")))
+                problems.append(answer["problems"])
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(start)
+                await wait_all_tasks_blocked()
+                tasks.start_soon(stack.client.reload)
+                await stack.runner["gone"].wait()
+                assert (await stack.runner["web"].wait()).status == "skipped"
+                await wait_all_tasks_blocked()
+                assert not problems  # `reload` has not ended.
+                stack.runner["slow"].kill()  # now
+            assert problems == [{"gone": "'currant reload' has removed 'gone'"}]
+            assert await states(stack) == {"changed": "running", "web": "running"}
 
 
 # ---- attach ----

@@ -333,8 +333,7 @@ class Control:
         async with self._reloading:
             change, after = await self.read_difference()
             await tell(change)
-            problems = await self._apply(change, after) if request.apply else {}
-        changed = (*change.start, *change.restart, *change.again) if request.apply else ()
+            changed, problems = await self._apply(change, after) if request.apply else ((), {})
         jobs = [job for name, job in self.jobs.items() if name in changed]
         return partial(self._until_all_ready, jobs, known=problems)
 
@@ -398,7 +397,7 @@ class Control:
     async def _until_all_ready(
         self,
         jobs: Sequence[Job],
-        do: Callable[[Job], Awaitable[str | None]] = until_ready,
+        do: Callable[[Job], Awaitable[str | None]] | None = None,
         known: Mapping[str, str] = NO_PROBLEMS,
     ) -> Answer:
         """Wait for all jobs at once, and answer with their states and problems.
@@ -406,7 +405,7 @@ class Control:
         A command without a probe is ready when it runs, but it may fail while this waits for
         another: that is a problem, and often why the other one was skipped.
         """
-        problems = await self._each(jobs, do, known)
+        problems = await self._each(jobs, do or self._until_ready, known)
         failed: dict[str, str] = {}
         for job in jobs:
             if job.result is not None and job.result.status == "failed":
@@ -450,7 +449,24 @@ class Control:
                 await job.restart()
             except JobEndedError as error:
                 raise RequestError("failed", error.reason) from error
-        return await until_ready(job)
+        return await self._until_ready(job)
+
+    async def _until_ready(self, job: Job) -> str | None:
+        """Do the same as `until_ready`; if `reload` stops the command, wait for its next life.
+
+        Raises:
+            RequestError: `reload` has removed it.
+        """
+        while (problem := await until_ready(job)) is not None:
+            await self._change.wait_for(lambda: not self._held)  # Bounded by the grace.
+            self._check_not_removed(job)
+            if job.result is not None:
+                return problem
+        return None
+
+    def _check_not_removed(self, job: Job) -> None:
+        if job.name in self._gone:
+            raise RequestError("failed", f"'currant reload' has removed {job.name!r}")
 
     def _note_start(self, name: str) -> None:
         """Forget how a command was stopped, or has failed: a client starts it again."""
@@ -467,8 +483,7 @@ class Control:
             await self._change.wait_for(lambda: job.name not in self._held)
             if job.state == "stopping":
                 await job.wait()
-        if job.name in self._gone:
-            raise RequestError("failed", f"'currant reload' has removed {job.name!r}")
+        self._check_not_removed(job)
 
     async def _stop(self, job: Job, among: Collection[str], now: bool) -> None:
         for other in self.jobs.values():
@@ -478,8 +493,14 @@ class Control:
             job.kill("currant stop")
         await job.wait()
 
-    async def _apply(self, change: Difference, after: dict[str, Command]) -> dict[str, str]:
-        """Stop and start commands; return why some could not be started."""
+    async def _apply(
+        self, change: Difference, after: dict[str, Command]
+    ) -> tuple[Sequence[str], dict[str, str]]:
+        """Stop and start commands.
+
+        Returns:
+            The names of the commands that start, and why some could not be started.
+        """
         with self._changing():
             jobs = self._runner.jobs
             ending = {*change.stop, *change.restart}
@@ -494,8 +515,11 @@ class Control:
                 del self._source[name]
             changed = (*change.start, *change.restart)
             problems = self._start_all_new({name: after[name] for name in changed})
-            skipped = [jobs[name] for name in change.again if is_skipped(jobs[name])]
-            return problems | (await self._begin(skipped))[1]
+            # The stops may have caused further commands to be skipped, which a client had started.
+            others = {name: after[name] for name in (*change.unchanged, *change.again)}
+            again = skipped_dependents(changed, others, jobs)
+            problems |= (await self._begin([jobs[name] for name in again]))[1]
+            return (*changed, *again), problems
 
     def _start_all_new(self, sources: Mapping[str, Command]) -> dict[str, str]:
         """Start commands that are new or have changed; return why some could not be started."""
