@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gc
+from typing import TYPE_CHECKING
 
 import pytest
 from anyio.lowlevel import checkpoint
 
 from currant import Command, CommandError, JobEndedError, Runner, UnknownNameError
+from currant.sinks import DirectorySink, SinkWarning
 from currant.testing import FakeLauncher, Script
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
@@ -75,6 +80,30 @@ async def test_memory_does_not_grow_with_the_number_of_commands() -> None:
                 at[count] = len(gc.get_objects())
         runner.kill()
     assert at[2500] - at[500] < 1500  # of 2000 commands
+
+
+async def test_logs_of_forgotten_commands_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A warning of lost output comes then, and a command that starts again has the same file."""
+    monkeypatch.setattr("currant.sinks._directory.MOST_FORGOTTEN", 10)
+    sink = DirectorySink(tmp_path, on_error="warn")
+    (tmp_path / "lost.log").mkdir()
+    launcher = FakeLauncher(default=Script(stdout=b"out\n"))
+    with pytest.warns(SinkWarning) as warned:
+        async with Runner(
+            {"first": "x"}, keep_results=0, keep_open=True, sinks=[sink], launcher=launcher
+        ) as runner:
+            for name in ("lost", *map(str, range(100)), "first"):
+                await runner.start_soon(Command(["x"], name=name)).wait()
+                await _until_forgotten(runner, name)
+            remembered = [value for value in vars(sink).values() if isinstance(value, dict)]
+            assert max(map(len, remembered)) <= 30
+            runner.kill()
+    assert "lacks 4 bytes of output" in str(warned[-1].message)
+    assert len(warned) == 2
+    assert (tmp_path / "first.log").read_bytes() == 2 * b"out\n"
+    assert (tmp_path / "99.log").read_bytes() == b"out\n"
 
 
 async def test_a_forgotten_command_does_not_run_again() -> None:

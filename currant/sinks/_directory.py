@@ -28,6 +28,10 @@ MAX_STEM = 230
 """Bytes of a name before the suffix: a file name has at most 255, and rotation adds a number."""
 
 
+MOST_FORGOTTEN = 1000
+"""How many logs of commands that a Runner has forgotten are remembered here."""
+
+
 class DirectorySink(ThreadedSink):
     """Appends the output of each command, byte for byte, to ``NAME.log`` in a directory.
 
@@ -95,8 +99,9 @@ class DirectorySink(ThreadedSink):
         self._separate = stderr == "separate"
         self._on_error: OnError = on_error
         self._by_host = by_host
-        self._hosts: dict[str, str] = {}  # of the commands that were started elsewhere
+        self._hosts: dict[str, str] = {}  # of the commands that run elsewhere
         self._logs: dict[tuple[str, str, str], LogFile] = {}  # by command, host and kind of file
+        self._most = MOST_FORGOTTEN  # logs, before some are forgotten
         # The command and the path of the first file of each name, in lower case.
         self._names: dict[str, tuple[str, Path]] = {}
         self._filters: dict[tuple[str, StreamName], SequenceFilter] | None = {} if plain else None
@@ -104,7 +109,7 @@ class DirectorySink(ThreadedSink):
     def _handle(
         self,
         backlog: Sequence[BatchMessage],
-        commands: Mapping[str, Command],  # noqa: ARG002 - not needed here
+        commands: Mapping[str, Command],
     ) -> None:
         if not backlog:
             self._create_folder()
@@ -118,13 +123,24 @@ class DirectorySink(ThreadedSink):
                 case Batch():
                     log = self._log(message.command, message.stream)
                     parts.setdefault(log, []).append(self._shown(message))
-                case Exited() if self._filters is not None:  # A sequence ends with its attempt.
-                    self._filters.pop((message.command, "stdout"), None)
-                    self._filters.pop((message.command, "stderr"), None)
+                case Exited():  # A sequence ends with its attempt, and the next names its host.
+                    self._hosts.pop(message.command, None)
+                    if self._filters is not None:
+                        self._filters.pop((message.command, "stdout"), None)
+                        self._filters.pop((message.command, "stderr"), None)
                 case _:
                     pass
         for log, data in parts.items():
             log.add(b"".join(data))
+        if len(self._logs) > self._most:  # A Runner may forget commands, and so does a map.
+            self._forget_others(commands)
+            self._most = 2 * len(self._logs) + MOST_FORGOTTEN
+
+    def _forget_others(self, commands: Mapping[str, Command]) -> None:
+        """Forget all but `commands`; the file of a command that starts again is opened again."""
+        for key in [key for key in self._logs if key[0] not in commands]:
+            self._logs.pop(key).warn_of_loss()
+        self._names = {key: each for key, each in self._names.items() if each[0] in commands}
 
     def _finish(self) -> None:
         logs = list(self._logs.values())

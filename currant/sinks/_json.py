@@ -69,16 +69,18 @@ class JSONSink:
 
         Cancellation: the last write may be incomplete.
         """
-        hosts: dict[str, str | None] = {}
+        hosts: dict[str, str] = {}
         while backlog := await receive_available(messages):
             await self._file.write(_encoded(backlog, hosts))
 
 
-def _encoded(backlog: Sequence[BatchMessage], hosts: dict[str, str | None]) -> Iterator[bytes]:
-    """Yield the lines of each message; `hosts` has the last host of each command."""
+def _encoded(backlog: Sequence[BatchMessage], hosts: dict[str, str]) -> Iterator[bytes]:
+    """Yield the lines of each message; `hosts` has the last host of each command elsewhere."""
     for message in backlog:
-        if isinstance(message, Started):
+        if isinstance(message, Started) and message.host is not None:
             hosts[message.command] = message.host
+        elif isinstance(message, Started):
+            hosts.pop(message.command, None)
         host = None if message.command is None else hosts.get(message.command)
         place = {} if host is None else {"host": host}
         objects = (each | place for each in encode_each(message))

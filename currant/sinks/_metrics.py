@@ -70,8 +70,10 @@ class MetricsSink:
     - ``currant_memory_bytes`` and ``currant_cpu_seconds`` of the processes that run on this machine
       (Linux), taken when somebody asks
 
-    The series of a command stay in the registry when the command has ended.  Each command of a
-    `currant.map` has a name of its own, so a map of very many items has too many series.
+    The series of a command stay in the registry when the command has ended, also if the Runner
+    forgets the command (`keep_results`), because a program that reads them later needs them.  So
+    memory grows with each new name.  Each command of a `currant.map` has a name of its own, so a
+    map of very many items has too many series.
 
     One sink may serve several Runners, one after the other; the port is that of the first alone.
     Needs the package prometheus-client (the extra ``metrics``).
