@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from currant import Batch, Dropped, Exited, Started
 from currant._channel import buffer as buffer_module
-from currant._channel.buffer import SMALL_BATCH, Buffer
+from currant._channel.buffer import MAX_OVERTAKES, SMALL_BATCH, Buffer
 from currant._channel.channel import Channel
 from currant._channel.readers import BatchReader, LineReader
 from currant._values.exit import Exit
@@ -54,9 +54,9 @@ def make_closing_buffer() -> Iterator[MakeBuffer]:
         buffer.close()
 
 
-def take_batch(buffer: Buffer, max_lines: int | None = None) -> tuple[Position, Batch]:
+def take_batch(buffer: Buffer) -> tuple[Position, Batch]:
     """Take a message that is a batch."""
-    position, message = buffer.take(max_lines)
+    position, message = buffer.take()
     assert isinstance(message, Batch)
     return position, message
 
@@ -81,7 +81,7 @@ def test_buffer_bounds_the_number_of_messages(make_buffer: MakeBuffer) -> None:
         buffer.append(started(number))
     assert buffer
     assert not buffer.has_room(started())
-    assert buffer.take() == ((1, 0), started(0))
+    assert buffer.take() == (1, started(0))
     assert buffer.has_room(started())
 
 
@@ -123,41 +123,133 @@ def test_bytes_that_were_returned_count_against_the_bound(make_buffer: MakeBuffe
 
 @given(st.lists(st.integers(1, 8)), st.data())
 def test_returned_batches_keep_the_order(counts: list[int], data: st.DataObject) -> None:
-    """Readers take parts and return them in any order; the bytes come out as they went in."""
+    """Readers return what is left of their batches, in any order, and the lines keep theirs."""
     number = 0
-    taken = []
+    left, read = [], []
     with closing(Buffer(100)) as buffer:
         for count in counts:
             buffer.append(batch_of(b"".join(b"%06d\n" % (number + n) for n in range(count))))
             number += count
         while buffer:
-            taken.append(take_batch(buffer, data.draw(st.integers(1, 4))))
-        assert [position for position, _ in taken] == sorted(position for position, _ in taken)
-        for position, message in data.draw(st.permutations(taken)):
+            position, batch = take_batch(buffer)
+            lines = batch.data.splitlines(keepends=True)
+            size = data.draw(st.integers(0, len(lines) - 1))
+            read += lines[:size]
+            left.append((position, batch_of(b"".join(lines[size:]))))
+        for position, message in data.draw(st.permutations(left)):
             buffer.unread(position, message)
-        lines = []
-        while buffer:
-            lines += take_batch(buffer)[1].data.splitlines()
-    assert [int(line) for line in lines] == list(range(number))
+        rest = [line for _, batch in left for line in batch.data.splitlines(keepends=True)]
+        assert rest == [line for batch in take_all(buffer) for line in batch_lines(batch)]
+    assert sorted(int(line) for line in read + rest) == list(range(number))
 
 
-def test_line_longer_than_the_estimate_is_taken_whole(make_buffer: MakeBuffer) -> None:
-    """A batch is cut between lines only."""
-    buffer = make_buffer(4)
-    batch = batch_of(b"x" * 5_000 + b"\n" + LINE)
-    buffer.append(batch)
-    assert buffer.take(1) == ((1, 0), batch)
-    assert not buffer
+def batch_lines(message: BatchMessage) -> list[bytes]:
+    """Return the lines of a batch, with their endings."""
+    assert isinstance(message, Batch)
+    return message.data.splitlines(keepends=True)
 
 
-def test_part_of_a_batch_is_counted_in_lines(make_buffer: MakeBuffer) -> None:
-    """A reader takes as many long lines as short ones, because lines are what costs time."""
-    for line in (b"short\n", b"long" * 250 + b"\n"):
-        buffer = make_buffer(4)
-        buffer.append(batch_of(line * 1_000))
-        part = take_batch(buffer, 300)[1]
-        assert abs(part.count() - 300) < 10
-        assert part.count() + take_batch(buffer)[1].count() == 1_000
+# ---- the buffer: the fast lane ----
+
+
+def commands_of(messages: list[BatchMessage]) -> str:
+    """Return the names of the commands, in the order of their messages."""
+    return "".join(str(message.command) for message in messages)
+
+
+@pytest.mark.parametrize(
+    ("before", "small", "order"),
+    [
+        ([batch_of(LINE * 100)], batch_of(LINE, "b"), "ba"),
+        ([batch_of(LINE * 100), batch_of(LINE * 100, "c")], batch_of(LINE, "b"), "bac"),
+        ([batch_of(LINE * 100), started(1, "b")], batch_of(LINE, "b"), "abb"),
+        ([batch_of(LINE * 100)], batch_of(LINE), "aa"),
+        ([batch_of(LINE)], batch_of(LINE, "b"), "ab"),
+        ([batch_of(LINE * 100)], batch_of(LINE * 100, "b"), "ab"),
+        ([batch_of(LINE * 100)], started(1, "b"), "ab"),
+    ],
+    ids=["one", "two", "after its event", "same command", "after a small one", "large", "event"],
+)
+def test_small_batch_goes_before_large_batches(
+    make_buffer: MakeBuffer, before: list[BatchMessage], small: BatchMessage, order: str
+) -> None:
+    """It overtakes the output of other commands, and nothing of its own command."""
+    buffer = make_buffer(100)
+    for message in (*before, small):
+        buffer.append(message)
+    assert commands_of(take_all(buffer)) == order
+
+
+def test_small_batch_overtakes_a_batch_that_is_being_read(make_buffer: MakeBuffer) -> None:
+    """A batch of another command does; a batch of the same command comes after it."""
+    buffer = make_buffer(100)
+    buffer.append(batch_of(LINE * 100))
+    _, large = take_batch(buffer)
+    buffer.begin_reading(large)
+    for command in ("a", "b"):
+        buffer.append(batch_of(LINE, command))
+    overtaking = buffer.take_from_fast_lane()
+    assert overtaking is not None
+    assert overtaking[1].command == "b"
+    assert buffer.take_from_fast_lane() is None
+    buffer.end_reading(large)
+    assert commands_of(take_all(buffer)) == "a"
+
+
+def test_large_batch_is_overtaken_a_bounded_number_of_times(make_buffer: MakeBuffer) -> None:
+    """However many small batches come, the large one has its turn."""
+    buffer = make_buffer(100)
+    buffer.append(batch_of(LINE * 100))
+    taken = []
+    for _ in range(MAX_OVERTAKES + 2):
+        buffer.append(batch_of(LINE, "b"))
+        taken.append(buffer.take()[1])
+    assert commands_of(taken) == "b" * MAX_OVERTAKES + "ab"
+
+
+def test_small_batch_waits_for_the_count_of_dropped_lines(make_buffer: MakeBuffer) -> None:
+    """What is left of a command after a discard comes after the count."""
+    buffer = make_buffer(100)
+    for message in (batch_of(LINE), batch_of(LINE * 100, "b")):
+        buffer.append(message)
+    buffer.discard_oldest()
+    buffer.append(batch_of(LINE))
+    assert isinstance(buffer.take()[1], Dropped)
+    assert commands_of(take_all(buffer)) == "ba"
+
+
+@given(st.data())
+def test_messages_of_a_command_stay_in_order(data: st.DataObject) -> None:
+    """Whatever overtakes what, each command's output and events come as they were put in."""
+    went: dict[str, list[int | Started]] = {command: [] for command in "abc"}
+    came: dict[str, list[int | Started]] = {command: [] for command in "abc"}
+    number = 0
+    with closing(Buffer(100)) as buffer:
+        for step in data.draw(st.lists(st.sampled_from(["line", "many", "event", "take"]))):
+            if step == "take":
+                if buffer:
+                    _note(came, buffer.take()[1])
+                continue
+            command = data.draw(st.sampled_from("abc"))
+            number += 1
+            message: BatchMessage = started(number, command)
+            if step != "event":
+                numbers = range(number, number + (1 if step == "line" else 1000))
+                number = numbers[-1]
+                message = batch_of(b"".join(b"%06d\n" % each for each in numbers), command)
+            buffer.append(message)
+            _note(went, message)
+        for message in take_all(buffer):
+            _note(came, message)
+    assert came == went
+
+
+def _note(noted: dict[str, list[int | Started]], message: BatchMessage) -> None:
+    """Add a message, or the number of each line, to those of its command."""
+    if isinstance(message, Batch):
+        noted[message.command] += map(int, message.data.splitlines())
+    elif isinstance(message, Started):
+        noted[message.command].append(message)
 
 
 # ---- the buffer: discarding ----

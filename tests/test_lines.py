@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import pickle
 import re
+import tracemalloc
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from currant import Batch
+from currant._values import lines as lines_module
 from currant._values.lines import (
     MAX_LINE,
     SHORT_LINE,
@@ -315,6 +317,34 @@ def test_batch_of_another_limit_splits_itself(limit: int) -> None:
         assert copied == batch
         assert max(len(line.data) for line in lines) == min(limit // 2 * 2, 140_000)
         assert len(lines) == copied.count()
+
+
+@given(
+    st.text("ab\r\n", max_size=60).map(str.encode),
+    st.sampled_from([5, MAX_LINE]),
+    st.integers(1, 5),
+)
+def test_lines_do_not_depend_on_the_parts(data: bytes, limit: int, part_lines: int) -> None:
+    """A batch is split part by part, and its lines are those of the whole."""
+    batch = batches_with_limit(limit)("web", "stdout", data, 0.0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lines_module, "PART_LINES", part_lines)
+        lines = [(line.data, line.ending) for line in batch.lines()]
+    assert lines == cut(data, limit)
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r"])
+def test_first_line_of_a_large_batch_comes_before_the_others_are_split(ending: bytes) -> None:
+    """A reader may stop after any line, and has not waited for all of them."""
+    batch = Batch("web", "stdout", (b"50 %" + ending) * 50_000, 0.0)
+    tracemalloc.start()
+    try:
+        first = next(batch.lines())
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (first.data, first.ending) == (b"50 %", ending)
+    assert peak < 500_000
 
 
 # ---- flushes ----

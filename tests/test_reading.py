@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from contextlib import suppress
+from random import Random
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -30,7 +31,12 @@ from currant._channel import buffer, flushing, output
 from currant._channel.channel import Channel
 from currant._channel.flushing import FlushingSplitter
 from currant._channel.output import Output
-from currant._channel.readers import LINES_PER_TURN, BatchReader, LineReader
+from currant._channel.readers import (
+    LINES_PER_SHARED_TURN,
+    LINES_PER_TURN,
+    BatchReader,
+    LineReader,
+)
 from currant._synchronization import HomeLoop, Notifier
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
@@ -115,12 +121,14 @@ async def test_iteration_resumes_after_break_without_loss() -> None:
     assert isinstance(seen[-1], Exited)
 
 
-async def test_reading_a_large_batch_yields_to_other_tasks() -> None:
+@pytest.mark.parametrize(("producers", "limit"), [(1, LINES_PER_TURN), (2, LINES_PER_SHARED_TURN)])
+async def test_reading_a_large_batch_yields_to_other_tasks(producers: int, limit: int) -> None:
     """Other tasks run after some hundreds of lines, and the whole batch is read."""
     channel = Channel(2)
+    for _ in range(producers):
+        channel.add_producer()
     await channel.send(Batch("a", "stdout", NUMBERS, 0.0))
     await channel.send(Batch("a", "stdout", b"end\n", 0.0))
-    channel.close()
     turns = last = since = most = 0
 
     async def count_turns() -> None:
@@ -138,16 +146,22 @@ async def test_reading_a_large_batch_yields_to_other_tasks() -> None:
             lines.append(line)
             since += 1
             most = max(most, since)
+            if written([line]) == b"end\n":
+                break
         tasks.cancel_scope.cancel()
+    channel.close()
     assert written(lines) == NUMBERS + b"end\n"
-    assert most <= 2 * LINES_PER_TURN  # the order of two tasks may change from turn to turn
+    # The order of two tasks may change from turn to turn.
+    assert LINES_PER_SHARED_TURN / 2 < most <= 2 * limit
 
 
 async def test_batches_returned_by_two_readers_are_in_order() -> None:
-    """Two readers hold parts of the same batch and may leave in either order."""
+    """Two readers hold a batch each, and may leave in either order."""
+    halves = [b"".join(b"%d\n" % number for number in half) for half in (range(5), range(5, 10))]
     for leave_first in (0, 1):
         channel = Channel(2)
-        await channel.send(Batch("a", "stdout", NUMBERS, 0.0))
+        for data in halves:
+            await channel.send(Batch("a", "stdout", data, 0.0))
         channel.close()
         readers = [LineReader(channel.readers), LineReader(channel.readers)]
         heads = [[await anext(reader) for _ in range(3)] for reader in readers]
@@ -156,22 +170,8 @@ async def test_batches_returned_by_two_readers_are_in_order() -> None:
         rest = [line async for line in LineReader(channel.readers)]
         numbers = [int(line.data) for line in rest if isinstance(line, Line)]
         assert numbers == sorted(numbers)
-        assert sorted(written([line]) for head in [*heads, rest] for line in head) == sorted(
-            NUMBERS.splitlines(keepends=True)
-        )
-
-
-async def test_large_batch_of_cr_lines_is_read_in_parts() -> None:
-    """A batch of a progress bar is cut between lines, too."""
-    channel = Channel(2)
-    await channel.send(Batch("a", "stdout", b"50 %\r" * 50_000, 0.0))
-    channel.close()
-    position, part = channel.readers.take(1_000)
-    assert position == (1, 0)
-    assert isinstance(part, Batch)
-    assert 900 < part.count() <= 1_000
-    position, _ = channel.readers.take(1_000)
-    assert position == (1, len(part.data))
+        lines = [written([line]) for head in [*heads, rest] for line in head]
+        assert sorted(lines) == b"".join(halves).splitlines(keepends=True)
 
 
 async def test_reading_a_long_line_in_small_chunks_yields() -> None:
@@ -249,12 +249,60 @@ async def test_small_batch_overtakes_large_batches_of_other_commands() -> None:
         first = await anext(lines)
         tasks.start_soon(channel.send, Batch("quiet", "stdout", small, 0.0))
         await anyio.wait_all_tasks_blocked()
-        # The buffer held 256 KiB, in lines of 128 bytes, when the small batch came.
-        before = [await anext(lines) for _ in range(2048)]
-        assert [line.command for line in before] == ["chatty"] * 2047 + ["quiet"]
-        rest = [await anext(lines) for _ in range(7 * 2048 + 1)]
+        # It comes at the end of the reader's turn, before the rest of the 256 KiB.
+        before = [await anext(lines) for _ in range(LINES_PER_TURN)]
+        turn = LINES_PER_TURN - 1
+        assert [line.command for line in before] == ["chatty"] * turn + ["quiet"]
+        rest = [await anext(lines) for _ in range(8 * 2048 - LINES_PER_TURN + 1)]
     channel.close()
-    assert written([first, *before, *rest]) == large * 2048 + small + large * 7 * 2048 + small
+    later = large * (8 * 2048 - LINES_PER_TURN) + small
+    assert written([first, *before, *rest]) == large * LINES_PER_TURN + small + later
+
+
+async def test_small_batch_does_not_overtake_what_is_left_of_another() -> None:
+    """A small batch may have many lines, so that a reader takes several turns for it."""
+    channel = Channel(16)
+    for _ in range(2):
+        channel.add_producer()
+    first, large = b"1\n" * 2_000, b"x" * 127 + b"\n"
+    await channel.send(Batch("quiet", "stdout", first, 0.0))
+    await channel.send(Batch("chatty", "stdout", large * 100, 0.0))
+    lines = LineReader(channel.readers)
+    read = [await anext(lines)]
+    await channel.send(Batch("quiet", "stdout", b"2\n", 0.0))
+    read += [await anext(lines) for _ in range(2_100)]
+    channel.close()
+    assert written(read) == first + b"2\n" + large * 100
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_lines_of_a_command_stay_in_order(seed: int) -> None:
+    """Whatever overtakes what, and whenever a loop is left, no line overtakes its own command."""
+    random, channel = Random(seed), Channel(8)
+    sizes = {name: [random.choice([1, 3, 500, 5_000]) for _ in range(20)] for name in "abc"}
+
+    async def write(name: str) -> None:
+        number = 0
+        for size in sizes[name]:
+            lines = [b"%06d\n" % each for each in range(number, number + size)]
+            await channel.send(Batch(name, "stdout", b"".join(lines), 0.0))
+            number += size
+            await checkpoint()
+        channel.remove_producer()
+
+    came: dict[str | None, list[int]] = {name: [] for name in sizes}
+    async with anyio.create_task_group() as tasks:
+        for name in sizes:
+            channel.add_producer()
+            tasks.start_soon(write, name)
+        while channel.producing or channel.readers.has_messages:
+            async for line in LineReader(channel.readers):
+                assert isinstance(line, Line)
+                came[line.command].append(int(line.data))
+                if random.random() < 0.001:
+                    break
+    channel.close()
+    assert came == {name: list(range(sum(sizes[name]))) for name in sizes}
 
 
 async def test_large_batch_is_overtaken_a_bounded_number_of_times() -> None:

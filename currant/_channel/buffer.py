@@ -5,12 +5,15 @@ limits their bytes.  In front of the stream is a deque of messages that were *se
 that a reader returned, and events (all messages other than output) that were passed over to make
 room.  Discarded lines are only counted; a `Dropped` message later reports the count.
 
-This module only stores messages and never waits.  `Subscription` asks `has_room` before adding a
-message and checks for emptiness before taking one, so the stream never raises `WouldBlock`.
+A second stream is the *fast lane*: a small batch overtakes what chatty commands have written.
 
-Invariants: a reader takes the messages that were set aside first, then the counts, then the stream.
-Set-aside messages are sorted by position.  Until the buffer is closed, batches among them are older
-than any event, because an event is set aside only after all older messages were taken.
+This module only stores messages and never waits.  `Subscription` asks `has_room` before adding a
+message and checks for emptiness before taking one, so no stream ever raises `WouldBlock`.
+
+Invariants: a reader takes the messages that were set aside first, then the counts, then the fast
+lane, then the stream.  Set-aside messages are sorted by position.  Until the buffer is closed,
+batches among them are older than any event, because an event is set aside only after all older
+messages were taken.  A batch overtakes no message of its own command.
 """
 
 from __future__ import annotations
@@ -18,17 +21,16 @@ from __future__ import annotations
 import time
 from bisect import insort
 from collections import Counter, deque
-from dataclasses import replace
 from math import inf
 from operator import itemgetter
 from typing import TypeAlias
 
 import anyio
 
-from currant._values.lines import Batch, end_of_lines, line_length
+from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Dropped, size_of
 
-__all__ = ["SMALL_BATCH", "Buffer", "Position"]
+__all__ = ["MAX_OVERTAKES", "SMALL_BATCH", "Buffer", "Position"]
 
 MAX_EVENTS_KEPT = 10_000
 """How many messages are set aside at most while nothing reads: a few megabytes."""
@@ -36,8 +38,11 @@ MAX_EVENTS_KEPT = 10_000
 SMALL_BATCH = 4 * 1024
 """Bytes up to which a batch ignores the byte bound, and may overtake large batches."""
 
-Position: TypeAlias = tuple[int, int]
-"""The place of a message in the order: messages taken so far, and offset in the batch."""
+MAX_OVERTAKES = 16
+"""How many small batches may overtake the same message."""
+
+Position: TypeAlias = int
+"""The place of a message in the order: how many were taken before it."""
 
 
 class Buffer:
@@ -53,51 +58,91 @@ class Buffer:
         self._send, self._receive = stream
         self._max_messages = max_messages
         self._max_bytes = max_bytes
-        self._in_stream = 0
+        self._length = 0  # of the stream
+        self._ahead: Counter[str | None] = Counter()  # messages in the stream or being read
+        self._fast_lane = anyio.create_memory_object_stream[Batch](MAX_OVERTAKES)
+        self._in_fast_lane = 0
+        self._overtakes = 0  # of the oldest message in the stream
         self._bytes = 0
+        self._being_read = 0  # bytes of the batches
         self._position = 0
         self._set_aside: deque[tuple[Position, BatchMessage]] = deque()
         self._dropped: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
         """Return whether there is a message to take."""
-        return bool(self._in_stream or self._set_aside or self._dropped)
+        return bool(self._length or self._in_fast_lane or self._set_aside or self._dropped)
 
     def has_room(self, message: BatchMessage) -> bool:
         """Return whether `message` fits now; an empty buffer accepts a batch of any size."""
-        if self._in_stream >= self._max_messages:
+        if self._length >= self._max_messages:
             return False
         size = size_of(message)
         return size <= SMALL_BATCH or not self._bytes or self._bytes + size <= self._max_bytes
 
     def append(self, message: BatchMessage) -> None:
         """Add `message`; the caller has checked that there is room for it."""
+        if isinstance(message, Batch):
+            if self._may_overtake(message):
+                self._fast_lane[0].send_nowait(message)
+                self._in_fast_lane += 1
+                self._overtakes += 1
+                self._bytes += len(message.data)
+                return
+            self._bytes += len(message.data)
         self._send.send_nowait(message)
-        self._in_stream += 1
-        self._bytes += size_of(message)
+        self._length += 1
+        self._ahead[message.command] += 1
 
-    def take(self, max_lines: int | None = None) -> tuple[Position, BatchMessage]:
-        """Remove and return the oldest message and its position; there must be a message.
+    def _may_overtake(self, batch: Batch) -> bool:
+        """Return whether `batch` is small, and may go before what is large."""
+        return (
+            self._bytes + self._being_read > SMALL_BATCH >= len(batch.data)
+            and self._overtakes < MAX_OVERTAKES
+            and not self._ahead[batch.command]
+            and self._may_use_fast_lane
+        )
 
-        Args:
-            max_lines: take only about that many lines of a batch that has more.
-        """
+    @property
+    def _may_use_fast_lane(self) -> bool:
+        """Whether nothing is set aside, or counted, that has to come first."""
+        return not (self._set_aside or self._dropped)
+
+    def take(self) -> tuple[Position, BatchMessage]:
+        """Remove and return the oldest message and its position; there must be a message."""
         if self._set_aside:
             position, message = self._set_aside.popleft()
         elif self._dropped:
-            position, message = (self._position, 0), self._take_dropped(next(iter(self._dropped)))
+            return self._position, self._take_dropped(next(iter(self._dropped)))
+        elif self._in_fast_lane:
+            position, message = self._take_from_fast_lane()
         else:
             position, message = self._take_from_stream()
-        if isinstance(message, Batch):
-            self._bytes -= len(message.data)
-            if max_lines is not None:
-                message, rest = _cut(message, max_lines)
-                if rest is not None:
-                    self.unread((position[0], position[1] + len(message.data)), rest)
+        self._bytes -= size_of(message)
         return position, message
 
+    def take_from_fast_lane(self) -> tuple[Position, Batch] | None:
+        """Remove and return the oldest batch of the fast lane, if it may be taken now."""
+        if not (self._in_fast_lane and self._may_use_fast_lane):
+            return None
+        position, batch = self._take_from_fast_lane()
+        self._bytes -= len(batch.data)
+        return position, batch
+
+    def begin_reading(self, batch: Batch) -> None:
+        """Let small batches of other commands overtake a large `batch` that was taken."""
+        if len(batch.data) > SMALL_BATCH:
+            self._ahead[batch.command] += 1
+            self._being_read += len(batch.data)
+
+    def end_reading(self, batch: Batch) -> None:
+        """Undo `begin_reading`."""
+        if len(batch.data) > SMALL_BATCH:
+            self._leave(batch.command)
+            self._being_read -= len(batch.data)
+
     def unread(self, position: Position, batch: Batch) -> None:
-        """Return a `batch` that was taken but not used, to be taken again in order."""
+        """Return what is left of a `batch` that was taken, to be taken again in order."""
         insort(self._set_aside, (position, batch), key=itemgetter(0))
         self._bytes += len(batch.data)
 
@@ -108,6 +153,8 @@ class Buffer:
         """
         if self._set_aside and isinstance(self._set_aside[0][1], Batch):
             position, message = self._set_aside.popleft()
+        elif self._in_fast_lane:
+            position, message = self._take_from_fast_lane()
         else:
             position, message = self._take_from_stream()
         if isinstance(message, Batch):
@@ -117,19 +164,34 @@ class Buffer:
         return message
 
     def close(self) -> None:
-        """Close the stream; if messages are left, they stay here and can still be taken."""
+        """Close the streams; if messages are left, they stay here and can still be taken."""
         for command in list(self._dropped):
-            self._set_aside.append(((self._position, 0), self._take_dropped(command)))
-        while self._in_stream:
+            self._set_aside.append((self._position, self._take_dropped(command)))
+        while self._in_fast_lane:
+            self._set_aside.append(self._take_from_fast_lane())
+        while self._length:
             self._set_aside.append(self._take_from_stream())
-        self._send.close()
-        self._receive.close()
+        for stream in (self._send, self._receive, *self._fast_lane):
+            stream.close()
+
+    def _leave(self, command: str | None) -> None:
+        self._ahead[command] -= 1
+        if not self._ahead[command]:
+            del self._ahead[command]
 
     def _take_from_stream(self) -> tuple[Position, BatchMessage]:
         message = self._receive.receive_nowait()
-        self._in_stream -= 1
+        self._length -= 1
+        self._overtakes = 0
+        self._leave(message.command)
         self._position += 1
-        return (self._position, 0), message
+        return self._position, message
+
+    def _take_from_fast_lane(self) -> tuple[Position, Batch]:
+        batch = self._fast_lane[1].receive_nowait()
+        self._in_fast_lane -= 1
+        self._position += 1
+        return self._position, batch
 
     def _drop(self, batch: Batch) -> None:
         self._bytes -= len(batch.data)
@@ -151,14 +213,3 @@ class Buffer:
 
     def _take_dropped(self, command: str) -> Dropped:
         return Dropped(command, self._dropped.pop(command), time.time())
-
-
-def _cut(batch: Batch, max_lines: int) -> tuple[Batch, Batch | None]:
-    """Split `batch` after about `max_lines`, an estimate from the first lines."""
-    max_bytes = max_lines * line_length(batch.data)
-    if len(batch.data) <= max_bytes:
-        return batch, None
-    end = end_of_lines(batch.data[:max_bytes])
-    if not end:  # the next line is longer than all that
-        return batch, None
-    return replace(batch, data=batch.data[:end]), replace(batch, data=batch.data[end:])

@@ -24,7 +24,6 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.lowlevel import checkpoint
 
 from currant._channel.feed import SinkFeed, SinkSubscription
 from currant._channel.readers import Readers
@@ -32,7 +31,6 @@ from currant._channel.subscription import RECHECK_INTERVAL
 from currant._channel.transcript import Transcript
 from currant._channel.waiters import Waiters
 from currant._synchronization import HomeLoop, Notifier
-from currant._values.lines import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -101,7 +99,7 @@ class Channel:
         self.readers: Readers = Readers(
             self._waiters,
             buffer_size,
-            lambda: self.producing,
+            lambda: self._producers,
             lambda: bool(self._sinks),
             unread_timeout,
             on_unread,
@@ -157,8 +155,6 @@ class Channel:
 
     async def send(self, message: BatchMessage) -> None:
         """Hand `message` to each subscription in turn; wait if it is full and not abandoned."""
-        if isinstance(message, Batch):
-            await checkpoint()  # a command may write without pause: other tasks need their turn
         for subscription in self._takers:
             await subscription.put(message)
 

@@ -253,9 +253,8 @@ class Output:
                 data = splitter.flush()
             if data:
                 await self._send_batch(self._make_batch(self._name, stream, data, now))
-            else:
-                await checkpoint()  # a long line may arrive in many small chunks
             await self._transcript.make_room(stream)
+            await checkpoint()  # A command may write without pause: other tasks need their turn.
         self._match_unfinished(stream)
         if data := splitter.finish():
             await self._send_batch(self._make_batch(self._name, stream, data, time.time()))

@@ -16,39 +16,45 @@ cycle, the garbage collector drops it, in any thread and outside of any task.)
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import islice
 from math import inf
-from typing import TYPE_CHECKING, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._channel.buffer import Buffer
+from currant._channel.buffer import SMALL_BATCH, Buffer, Position
 from currant._channel.reader_task import ReaderTask
 from currant._channel.subscription import RECHECK_INTERVAL, Subscription
-from currant._values.lines import Batch
-from currant._values.messages import BatchMessage, Message
+from currant._values.lines import Batch, Line
+from currant._values.messages import BatchMessage, Message, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
-    from currant._channel.buffer import Position
     from currant._channel.waiters import Waiters
     from currant._synchronization import HomeLoop
-    from currant._values.lines import Line
 
 __all__ = ["BatchReader", "LineReader", "Readers"]
 
 MAX_BUFFERED_BYTES = 256 * 1024
 """Bytes of output that are held for the readers before a further large batch has to wait.
 
-A line reaches its reader only after everything buffered before it.  With sixteen batches of a
-command that writes without pause, that took 20 ms; with this bound, 4 to 8 ms.  Sinks have no such
-bound, because they take the whole backlog at once.
+Small batches overtake large ones, but a line of a large batch comes after everything buffered
+before it.  With sixteen batches of a command that writes without pause, that took 20 ms; with this
+bound, 4 to 8 ms.  Sinks have no such bound, because they take the whole backlog at once.
 """
 
 LINES_PER_TURN = 800
-"""About how many lines a reader gets before other tasks have their turn."""
+"""About how many lines of the only command a reader gets before other tasks have their turn."""
+
+LINES_PER_SHARED_TURN = 200
+"""The same if there are several commands.
+
+A line of a quiet command comes two or three turns after it was written, whatever the others write.
+A turn ends with a checkpoint, which takes as long as 40 lines.
+"""
 
 T_Message = TypeVar("T_Message")
 
@@ -57,18 +63,23 @@ class Iteration(ReaderTask):
     """The state of one loop over a Runner; belongs to a reader.
 
     Attributes:
-        max_lines: about how many lines of a batch to take at a time; None for all of it.
-        position: the position of the message that was taken last.
-        is_mid_batch: whether the reader may still hold lines of that message.
+        open: the batches that the reader has taken, and has not read to the end; the last is the
+            one being read, and has overtaken the others.
     """
 
-    __slots__ = ("is_mid_batch", "max_lines", "position")
+    __slots__ = ("open",)
 
-    def __init__(self, max_lines: int | None) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.max_lines: int | None = max_lines
-        self.position: Position = (0, 0)
-        self.is_mid_batch: bool = False
+        self.open: list[OpenBatch] = []
+
+
+class OpenBatch(NamedTuple):
+    """A batch that is read line by line; `lines` are those that are left."""
+
+    position: Position
+    batch: Batch
+    lines: Iterator[Line]
 
 
 class Readers(Subscription):
@@ -77,7 +88,7 @@ class Readers(Subscription):
     Args:
         waiters: the tasks that wait for the commands.
         buffer_size: how many messages to hold.
-        is_producing: returns whether a command may still send a message.
+        producers: returns how many commands may still send a message.
         has_sinks: returns whether the output also goes to sinks.
         unread_timeout: seconds for which a full buffer waits for a reader if there is none at all.
         on_unread: is called with the name of the command for each batch that is discarded after
@@ -89,7 +100,7 @@ class Readers(Subscription):
         self,
         waiters: Waiters,
         buffer_size: int,
-        is_producing: Callable[[], bool],
+        producers: Callable[[], int],
         has_sinks: Callable[[], bool],
         unread_timeout: float,
         on_unread: Callable[[str], None],
@@ -97,7 +108,7 @@ class Readers(Subscription):
     ) -> None:
         super().__init__(Buffer(buffer_size, MAX_BUFFERED_BYTES))
         self._waiters = waiters
-        self._is_producing = is_producing
+        self._producers = producers
         self._has_sinks = has_sinks
         self._iterations: set[Iteration] = set()
         self._unread_timeout = unread_timeout
@@ -116,7 +127,7 @@ class Readers(Subscription):
     def settled(self) -> bool:
         """Whether every reader that is present has had all messages."""
         return not any(
-            (self.has_messages or iteration.is_mid_batch) and self._is_present(iteration)
+            (self.has_messages or iteration.open) and self._is_present(iteration)
             for iteration in self._iterations
         )
 
@@ -124,46 +135,77 @@ class Readers(Subscription):
         """Raise `WrongLoopError` in another event loop than that of the Runner."""
         self._home.check_thread("the iteration over a Runner")
 
-    async def next(self, iteration: Iteration) -> BatchMessage:
-        """Return the oldest message.
+    async def next(self, iteration: Iteration) -> tuple[Position, BatchMessage]:
+        """Return the oldest message, and its position.  Not a checkpoint if there is a message.
 
         Raises:
             StopAsyncIteration: no command is left that may send a message.
+        """
+        while not self.has_messages:
+            if not self._producers():
+                self.leave(iteration)
+                raise StopAsyncIteration
+            await self.changed()
+        return self.take()
+
+    async def begin_step(self, iteration: Iteration) -> None:
+        """Begin a step of a loop: a checkpoint if it will not wait for a message.
+
+        Raises:
             WrongLoopError: the reader belongs to another event loop.
         """
         self.check_thread()
         iteration.stepped_by = anyio.get_current_task()
-        iteration.is_mid_batch = False
         self._iterations.add(iteration)
         self._unread_since = None
         # Once for each step, not for each turn of the loop: two readers would wake one another
         # without end.
         self.wake()
-        if self.has_messages:
+        if iteration.open or self.has_messages:
             await checkpoint()
-        while not self.has_messages:
-            if not self._is_producing():
-                self.leave(iteration)
-                raise StopAsyncIteration
-            await self.changed()
-        iteration.position, message = self.take(iteration.max_lines)
-        iteration.is_mid_batch = iteration.max_lines is not None and isinstance(message, Batch)
-        return message
 
-    def leave(self, iteration: Iteration, unread: Batch | None = None) -> None:
-        """End `iteration`; `unread` is the part of the last batch that the loop has not seen.
+    def open(self, iteration: Iteration, position: Position, batch: Batch) -> None:
+        """Begin to read a batch that was taken, line by line."""
+        iteration.open.append(OpenBatch(position, batch, batch.lines()))
+        if len(iteration.open) == 1:
+            self._buffer.begin_reading(batch)
+
+    def open_overtaking(self, iteration: Iteration) -> None:
+        """Begin to read a small batch, if one has overtaken the large batch being read."""
+        if len(iteration.open) == 1 and size_of(iteration.open[0].batch) > SMALL_BATCH:
+            taken = self._buffer.take_from_fast_lane()
+            if taken is not None:
+                self.open(iteration, *taken)
+
+    def close_last(self, iteration: Iteration) -> Batch:
+        """Close and return the batch being read."""
+        batch = iteration.open.pop().batch
+        if not iteration.open:
+            self._buffer.end_reading(batch)
+        return batch
+
+    def leave(self, iteration: Iteration) -> None:
+        """End `iteration`; what the loop has not seen of its batches is returned.
 
         Any thread may call this: the garbage collector may drop a reader in any.
         """
-        self._home.call_in_task(lambda: self._leave(iteration, unread))
+        self._home.call_in_task(lambda: self._leave(iteration))
 
-    def _leave(self, iteration: Iteration, unread: Batch | None) -> None:
-        if unread is not None:
-            self._buffer.unread(iteration.position, unread)
-        iteration.is_mid_batch = False
+    def _leave(self, iteration: Iteration) -> None:
+        while iteration.open:
+            position, _, lines = iteration.open[-1]
+            rest = b"".join(line.data + line.ending for line in lines)
+            batch = self.close_last(iteration)
+            if rest:
+                self._buffer.unread(position, replace(batch, data=rest))
         if iteration in self._iterations:
             self._iterations.remove(iteration)
             self.recheck()
+
+    @property
+    def lines_per_turn(self) -> int:
+        """How many lines a reader gets before other tasks have their turn."""
+        return LINES_PER_SHARED_TURN if self._producers() > 1 else LINES_PER_TURN
 
     @property
     def _has_reader(self) -> bool:
@@ -212,11 +254,9 @@ class _Reader(Generic[T_Message]):
 
     __slots__ = ("_iteration", "_readers")
 
-    _max_lines: ClassVar[int | None] = None
-
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
-        self._iteration = Iteration(self._max_lines)
+        self._iteration = Iteration()
         self._iteration.created_by = anyio.get_current_task()
 
     def __aiter__(self) -> Self:
@@ -237,24 +277,26 @@ class BatchReader(_Reader[BatchMessage]):
     __slots__ = ()
 
     async def __anext__(self) -> BatchMessage:
-        return await self._readers.next(self._iteration)
+        await self._readers.begin_step(self._iteration)
+        _, message = await self._readers.next(self._iteration)
+        return message
 
 
 class LineReader(_Reader[Message]):
     """Iterates over messages, with output line by line.
 
+    After some hundreds of lines, other tasks have their turn.  Then a small batch of another
+    command may come before the rest of the batch.
+
     Several tasks may step the same iterator, as `asyncio.wait` with a time limit tempts to.  The
-    lines of one batch go out before the next batch is taken.
+    lines of one turn go out before the next turn.
     """
 
-    __slots__ = ("_batch", "_lines", "_turn")
-
-    _max_lines = LINES_PER_TURN
+    __slots__ = ("_lines", "_step")
 
     def __init__(self, readers: Readers) -> None:
-        self._batch: Batch | None = None
-        self._lines: Iterator[Line] = iter(())
-        self._turn = anyio.Lock(fast_acquire=True)  # to take a batch
+        self._lines: Iterator[Line] = iter(())  # of this turn
+        self._step = anyio.Lock(fast_acquire=True)  # to begin a turn
         super().__init__(readers)  # last: this raises outside an event loop, then `__del__` runs
 
     async def __anext__(self) -> Message:
@@ -262,20 +304,19 @@ class LineReader(_Reader[Message]):
         for line in self._lines:
             return line
         self._readers.check_thread()
-        async with self._turn:
+        async with self._step:
+            for line in self._lines:  # Another task may have begun a turn meanwhile.
+                return line
+            readers, iteration = self._readers, self._iteration
+            await readers.begin_step(iteration)
             while True:
-                for line in self._lines:  # Another task may have taken a batch meanwhile.
-                    return line
-                message = await self._readers.next(self._iteration)
+                while iteration.open:
+                    readers.open_overtaking(iteration)
+                    self._lines = islice(iteration.open[-1].lines, readers.lines_per_turn)
+                    for line in self._lines:
+                        return line
+                    readers.close_last(iteration)
+                position, message = await readers.next(iteration)
                 if not isinstance(message, Batch):
                     return message
-                self._batch = message
-                self._lines = message.lines()
-
-    def _leave(self) -> None:
-        """End the reading, and return the lines of the batch that the loop has not seen."""
-        rest = b"".join(line.data + line.ending for line in self._lines)
-        unread = None
-        if rest and self._batch is not None:
-            unread = replace(self._batch, data=rest)
-        self._readers.leave(self._iteration, unread)
+                readers.open(iteration, position, message)

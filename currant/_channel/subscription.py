@@ -5,8 +5,9 @@ messages.  A sender waits if there is no room, so a slow reader slows the comman
 subscription is *abandoned* (no reader will make room), the sender discards the oldest output.
 
 Senders are admitted in the order in which they came, with an exception: if a large batch waits, a
-small batch of another command may overtake it.  So a chatty command does not delay a quiet command.
-A batch never overtakes output of its own command.
+small batch of another command may overtake it, and the buffer lets it go before other large batches
+as well.  So a chatty command does not delay a quiet command.  A batch never overtakes output of its
+own command.
 
 Rejected: `MemoryObjectSendStream.send`, which yields before looking for room.  If the subscription
 were abandoned during that yield, the sender would wait forever
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from currant._channel.buffer import SMALL_BATCH
+from currant._channel.buffer import MAX_OVERTAKES, SMALL_BATCH
 from currant._synchronization import Notifier
 from currant._values.messages import size_of
 
@@ -34,9 +35,6 @@ __all__ = ["RECHECK_INTERVAL", "Subscription"]
 
 RECHECK_INTERVAL = 1.0
 """Seconds after which a task that waits for a reader checks whether the reader's task has ended."""
-
-MAX_OVERTAKES = 16
-"""How many small batches may overtake the same large batch."""
 
 
 @dataclass(slots=True, eq=False)
@@ -100,13 +98,9 @@ class Subscription(ABC):
         """Return whether `put` would not wait."""
         return self._is_closed or self._may_enter(message) or self._may_discard
 
-    def take(self, max_lines: int | None = None) -> tuple[Position, BatchMessage]:
-        """Remove and return the oldest message and its position; there must be a message.
-
-        Args:
-            max_lines: take only about that many lines of a batch that has more.
-        """
-        taken = self._buffer.take(max_lines)
+    def take(self) -> tuple[Position, BatchMessage]:
+        """Remove and return the oldest message and its position; there must be a message."""
+        taken = self._buffer.take()
         self._admit_senders()
         self.wake()
         return taken

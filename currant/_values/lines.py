@@ -46,6 +46,9 @@ MAX_LINE = 64 * 1024
 SAMPLE = 1024
 """The number of bytes at the start of a batch that are searched to estimate the line length."""
 
+PART_LINES = 1000
+"""About how many lines of a batch are split at once: 131,072 empty lines would take 10 ms."""
+
 SHORT_LINE = 150
 """Bytes of a line up to which `bytes.split` is faster than to search each newline.
 
@@ -323,7 +326,24 @@ def batches_with_limit(limit: int) -> Callable[[str, StreamName, bytes, float], 
 
 
 def _lines_of(batch: Batch, limit: int) -> Iterator[Line]:
-    pieces, endings = split_lines(batch.data, limit)
+    return chain.from_iterable(_lines_of_part(batch, part, limit) for part in _parts(batch.data))
+
+
+def _lines_of_part(batch: Batch, data: bytes, limit: int) -> Iterator[Line]:
+    pieces, endings = split_lines(data, limit)
     values = zip(repeat(batch.command), repeat(batch.stream), pieces, endings, repeat(batch.time))
     # Unlike Line._make, this needs no Python frame for each line: 180 ns instead of 280 ns.
     return map(_new_line, repeat(Line), values)
+
+
+def _parts(data: bytes) -> Iterator[bytes]:
+    """Cut `data` between lines into parts, so that a reader has the first lines at once.
+
+    A part has about `PART_LINES`, an estimate from its first lines.
+    """
+    start = 0
+    while start < len(data):
+        size = PART_LINES * line_length(data, start)
+        end = 0 if len(data) - start <= size else end_of_lines(data[start : start + size])
+        yield data[start : start + end] if end else data[start:]
+        start = start + end if end else len(data)
