@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from contextlib import closing
 from signal import SIGTERM
 from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
@@ -46,7 +47,7 @@ MISSING = ended(3, "nothing", None, error=CommandNotFoundError("nothing", "not i
 
 def suite_of(path: Path, *jobs: Ended, name: str = "template") -> ET.Element:
     """Write a report, and return its suite as a parser reads it."""
-    with JUnitFile(str(path), name) as report:
+    with closing(JUnitFile(str(path), name)) as report:
         for job in jobs:
             report.add(job.line, job.result)
         report.finish(12.25)
@@ -121,10 +122,10 @@ def test_broken_run_leaves_no_report(tmp_path: Path) -> None:
     path = tmp_path / "x.xml"
     path.write_text("old")
     (tmp_path / "link").symlink_to(path)
-    with JUnitFile(str(tmp_path / "link"), "name") as report:
+    with closing(JUnitFile(str(tmp_path / "link"), "name")) as report:
         report.add("true", ended().result)
     assert [each.name for each in tmp_path.iterdir()] == ["link"]
-    with JUnitFile(str(tmp_path / "link"), "name") as report:
+    with closing(JUnitFile(str(tmp_path / "link"), "name")) as report:
         report.finish(1.0)
     assert (tmp_path / "link").is_symlink()
     assert ET.parse(path).getroot().tag == "testsuites"
@@ -142,7 +143,7 @@ def test_report_whose_place_is_gone_is_an_error(tmp_path: Path) -> None:
     """An error at the end names the report, too."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    with JUnitFile(str(folder / "x.xml"), "name") as report:
+    with closing(JUnitFile(str(folder / "x.xml"), "name")) as report:
         for each in folder.iterdir():
             each.unlink()
         folder.rmdir()
@@ -157,7 +158,7 @@ def test_run_without_its_report_has_failed(
     """The exit status of a command that failed wins over that of the report."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    with Reports("currant run", str(folder / "x.xml")) as reports:
+    with closing(Reports("currant run", str(folder / "x.xml"))) as reports:
         shutil.rmtree(folder)
         assert reports.write([EndedCommand("true", ended().result)], before) == after
     assert "currant: cannot write the JUnit report" in capsys.readouterr().err

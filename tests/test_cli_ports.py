@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import closing
 
 import pytest
 
@@ -15,7 +16,7 @@ def test_server_can_listen_on_a_held_port(address: str) -> None:
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     if family == socket.AF_INET6 and not socket.has_dualstack_ipv6():
         pytest.skip("the system has no IPv6")
-    with HeldPorts(["web"]) as ports:
+    with closing(HeldPorts(["web"])) as ports:
         port = int(ports.variables["WEB_PORT"])
         with socket.create_server((address, port), family=family) as server:
             socket.create_connection(server.getsockname()[:2]).close()
@@ -23,7 +24,7 @@ def test_server_can_listen_on_a_held_port(address: str) -> None:
 
 def test_held_ports_differ_and_are_released() -> None:
     """Each name has a port of its own; after the block a port is free again."""
-    with HeldPorts(["web", "api-2"]) as ports:
+    with closing(HeldPorts(["web", "api-2"])) as ports:
         assert list(ports.variables) == ["WEB_PORT", "API_2_PORT"]
         assert len({*ports.variables.values()}) == 2
         port = int(ports.variables["WEB_PORT"])

@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
@@ -46,7 +46,7 @@ def path(tmp_path: Path) -> str:
 
 def write(path: str, *jobs: Ended) -> None:
     """Write a job log."""
-    with create_job_log(path) as log:
+    with closing(create_job_log(path)) as log:
         for job in jobs:
             log.add(job)
 
@@ -54,7 +54,7 @@ def write(path: str, *jobs: Ended) -> None:
 @contextmanager
 def reopened(path: str) -> Iterator[LoggedJobs]:
     """The jobs of a job log."""
-    with reopen_job_log(path) as log:
+    with closing(reopen_job_log(path)) as log:
         assert log.logged is not None
         yield log.logged
 
@@ -187,7 +187,7 @@ def test_last_line_of_a_job_counts(path: str) -> None:
 def test_lines_of_the_resumed_run_are_not_retried(path: str) -> None:
     """A run that retries jobs and logs them meanwhile gets each job once."""
     write(path, ended(1, "a", 1), ended(2, "b", 1))
-    with reopen_job_log(path) as log:
+    with closing(reopen_job_log(path)) as log:
         assert log.logged is not None
         retried = []
         for number, line in log.logged.failed():
@@ -266,7 +266,7 @@ def test_torn_last_line_is_cut_off(data: st.DataObject) -> None:
         zeros = data.draw(st.sampled_from([b"", b"\0" * 40])) if size >= len(HEADER) else b""
         Path(path).write_bytes(whole[:size] + zeros)
         complete = whole[:size].count(b"\n") - 1
-        with reopen_job_log(path) as log:
+        with closing(reopen_job_log(path)) as log:
             assert log.logged is not None
             assert log.logged.has(1, "a\nb") == (complete >= 1)
             assert log.logged.has(2, "c\td") == (complete >= 2)
@@ -325,7 +325,7 @@ def test_new_run_empties_an_older_log(path: str) -> None:
 
 def test_log_of_another_run_is_refused(path: str) -> None:
     """Two runs do not write to one log at the same time, and the second does not empty it."""
-    with create_job_log(path) as log:
+    with closing(create_job_log(path)) as log:
         log.add(ended(1, "a"))
         for open_log in (create_job_log, reopen_job_log):
             with pytest.raises(JobLogError, match="another run"):
@@ -357,7 +357,7 @@ def test_full_disk_is_an_error_that_names_the_log() -> None:
 def test_part_of_a_line_is_removed_if_the_rest_does_not_fit(path: str) -> None:
     """After a short write, the log still ends with a whole line, so the next one fits."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    with create_job_log(path) as log:
+    with closing(create_job_log(path)) as log:
         log.add(ended(1, "a"))
         size = os.path.getsize(path)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size + 10, hard))

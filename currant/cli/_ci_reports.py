@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -22,8 +22,6 @@ from currant.sinks._templates import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
-    from types import TracebackType
-    from typing import Self
 
     from currant._supervisor.runner import Runner
     from currant._values.results import Result
@@ -53,7 +51,7 @@ def captured_for(junit: str | None) -> Capture | bool:
 
 
 class Reports:
-    """The reports of one run; leaving a ``with`` block without `write` writes nothing.
+    """The reports of one run; `close` without `write` writes nothing.
 
     Args:
         subcommand: the title of the reports, such as ``"currant run"``.
@@ -66,24 +64,17 @@ class Reports:
     def __init__(self, subcommand: str, junit: str | None) -> None:
         self._subcommand = subcommand
         self._began = monotonic()
-        self._stack = ExitStack()
         self._junit = None if junit is None else self._open_junit(junit)
 
     def _open_junit(self, path: str) -> JUnitFile:
         from currant.cli._ci.junit import JUnitFile  # noqa: PLC0415 - for --junit alone
 
-        return self._stack.enter_context(JUnitFile(path, self._subcommand))
+        return JUnitFile(path, self._subcommand)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stack.close()
+    def close(self) -> None:
+        """Remove what `write` has not finished."""
+        if self._junit is not None:
+            self._junit.close()
 
     def write(self, commands: Sequence[EndedCommand], status: int) -> int:
         """Write all reports, unless no command has run; return the exit status.

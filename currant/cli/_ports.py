@@ -11,8 +11,6 @@ from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from types import TracebackType
-    from typing import Self
 
 __all__ = ["HeldPorts", "fill_in"]
 
@@ -22,7 +20,7 @@ _REFERENCE = re.compile(r"\$(?:(\w+)|\{(\w+)\})", re.ASCII)
 
 
 class HeldPorts:
-    """Free ports, held until the end of a block.
+    """Free ports, held until `close`.
 
     Args:
         names: the names of the ports, such as ``web``.
@@ -51,15 +49,8 @@ class HeldPorts:
                     held.enter_context(holder)
             self._held = held.pop_all()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        exc_type: type[BaseException] | None,
-        exc: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let other programs have the ports."""
         self._held.close()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal as signals
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -43,7 +43,7 @@ def run_and_report(
             second counts only if the first has succeeded.
     """
     try:
-        with Reports(subcommand, options["junit"]) as reports:
+        with closing(Reports(subcommand, options["junit"])) as reports:
             prepared, later = build(), teardown()  # A mistake in either starts nothing.
             options = prepared.options or options
             status = _run_both(prepared, later, options)

@@ -25,9 +25,6 @@ from currant.cli._ci.result_texts import MAX_OUTPUT, as_utf_8, last_lines
 from currant.cli._output_error import OutputError
 
 if TYPE_CHECKING:
-    from types import TracebackType
-    from typing import Self
-
     from currant._values.results import Result
 
 __all__ = ["JUnitFile", "remove_report"]
@@ -60,8 +57,7 @@ class JUnitFile:
     """Writes a test case for each command; `finish` puts the report in its place.
 
     A command that failed is a failure, a command that could not be started is an error, and a
-    command that currant stopped is skipped.  Leaving a ``with`` block without `finish` removes the
-    temporary file.
+    command that currant stopped is skipped.  `close` without `finish` removes the temporary file.
 
     Args:
         path: the path of the report; an earlier report is removed.
@@ -130,17 +126,6 @@ class JUnitFile:
             self._file.close()
         with suppress(FileNotFoundError):
             os.unlink(self._draft)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _outcome(self, result: Result) -> str:
         """Return the element that says how the command ended, unless it succeeded; count it."""

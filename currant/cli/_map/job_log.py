@@ -26,8 +26,6 @@ from currant.cli._output_error import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from types import TracebackType
-    from typing import Self
 
     from currant._values.results import Result
     from currant.cli._map.ended import Ended
@@ -44,7 +42,7 @@ NOT_LOGGED = ("stopped", "skipped")
 class JobLog:
     """A job log that is open for writing, and locked for other runs.
 
-    `create_job_log` and `reopen_job_log` open it; `close` or a ``with`` block closes it.
+    `create_job_log` and `reopen_job_log` open it, and `close` closes it.
 
     Attributes:
         path: the path of the file.
@@ -91,17 +89,6 @@ class JobLog:
     def close(self) -> None:
         """Close the file, and release the lock."""
         os.close(self._fd)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def create_job_log(path: str) -> JobLog:

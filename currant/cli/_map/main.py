@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -291,7 +291,7 @@ def _open_junit(options: MapOptions, name: str, stack: AsyncExitStack) -> JUnitF
         return None
     from currant.cli._ci.junit import JUnitFile  # noqa: PLC0415 - for --junit alone
 
-    return stack.enter_context(JUnitFile(options["junit"], name))
+    return stack.enter_context(closing(JUnitFile(options["junit"], name)))
 
 
 def _open_folder(options: MapOptions) -> ResultsFolder | None:

@@ -105,7 +105,7 @@ async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitSta
         print_error(remark)
     log = _open_log(options)
     if log is not None:
-        stack.enter_context(log)
+        stack.callback(log.close)
     if options["retry_failed"] is not None:
         if words:
             raise CommandError("--retry-failed runs the commands of a job log, and takes no other")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import anyio
@@ -127,8 +128,8 @@ def run_with_servers(servers: Sequence[str], **options: Unpack[WithOptions]) -> 
     """
     try:
         with (
-            Reports("currant with", options["junit"]) as reports,
-            HeldPorts(options["ports"]) as ports,
+            closing(Reports("currant with", options["junit"])) as reports,
+            closing(HeldPorts(options["ports"])) as ports,
         ):
             plan = plan_of(servers, options, ports.variables)
             with showing_warnings():
