@@ -20,6 +20,7 @@ from currant.cli._ci import junit
 from currant.cli._ci.annotations import Annotations, is_on_github
 from currant.cli._ci.groups import group_lines
 from currant.cli._ci.junit import JUnitFile
+from currant.cli._ci.reports import EndedCommand, Reports
 from currant.cli._ci.result_texts import MAX_OUTPUT
 from currant.cli._ci.step_summary import (
     MAX_ROWS,
@@ -28,7 +29,6 @@ from currant.cli._ci.step_summary import (
     add_to_summary,
     summary_text,
 )
-from currant.cli._ci_reports import EndedCommand, Reports
 from currant.cli._output_error import OutputError
 from tests.ended_jobs import ended, lines
 

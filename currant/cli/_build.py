@@ -15,7 +15,7 @@ from currant._values.names import Names, name_all
 from currant._values.restart import RestartPolicy
 from currant._values.shell_syntax import with_exec
 from currant._values.watch import Watch
-from currant.cli._ci_reports import captured_for
+from currant.cli._ci.reports import captured_for
 from currant.cli._display import (
     build_display,
     build_log,

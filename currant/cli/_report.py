@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from currant._values.errors import CurrantError, HostLostError
-from currant.cli._ci_reports import Reports, ended_commands
+from currant.cli._ci.reports import Reports, ended_commands
 from currant.cli._program import USAGE_ERROR
 from currant.cli._run import STATUS_LOST_HOSTS, run_commands
 from currant.cli._summary import show_summary, show_timings

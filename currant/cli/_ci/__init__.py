@@ -5,6 +5,8 @@
 - `groups`: parts of a log, which GitHub Actions folds
 - `step_summary`: a table, which GitHub Actions shows on the page of a run
 - `result_texts`: what all of these say about a command
+- `reports`: all of these at the end of `currant run`, `start` and `with`
 
-These modules are about results.  None imports click, a Runner or a job of `currant map`.
+These modules are about results.  None imports click or a job of `currant map`, which reports each
+job when it has ended.
 """

@@ -9,7 +9,7 @@ from currant._batch.work import WINDOW, Settings
 from currant._process.local import LocalLauncher
 from currant._values.policies import Policies
 from currant._values.restart import RestartPolicy
-from currant.cli._ci_reports import captured_for
+from currant.cli._ci.reports import captured_for
 from currant.cli._display import trace_sinks
 from currant.cli._file_limit import (
     FILES_PER_COMMAND,

@@ -9,7 +9,7 @@ import anyio
 import click
 
 from currant._values.errors import CurrantError
-from currant.cli._ci_reports import Reports, ended_commands
+from currant.cli._ci.reports import Reports, ended_commands
 from currant.cli._dashes import split_at_dashes, words_for
 from currant.cli._parsers import Seconds
 from currant.cli._ports import HeldPorts

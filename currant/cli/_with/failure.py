@@ -13,7 +13,7 @@ from currant.cli._run import print_error
 
 if TYPE_CHECKING:
     from currant._values.results import Result
-    from currant.cli._ci_reports import EndedCommand
+    from currant.cli._ci.reports import EndedCommand
     from currant.cli._with.plan import Plan
 
 __all__ = ["as_failed", "explain", "first_ended"]

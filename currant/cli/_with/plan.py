@@ -16,7 +16,7 @@ from currant._values.errors import CommandError
 from currant._values.launch_spec import SILENT
 from currant._values.names import Names
 from currant._values.shell_syntax import with_exec
-from currant.cli._ci_reports import captured_for
+from currant.cli._ci.reports import captured_for
 from currant.cli._config_servers import find_servers
 from currant.cli._display import log_sinks
 from currant.cli._env import output_variables
