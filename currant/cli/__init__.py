@@ -15,8 +15,8 @@ Read the modules in the order in which a call passes through them:
 3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` has the
    meaning of each signal, and `_signal_death` the end of this program by one.  `_view` connects the
    keyboard of `currant.view` with the run, and `_init` is the process with PID 1 in a container.
-4. `_report` shows errors, `_summary` prints the tables of ``--summary`` and ``--timings``, and
-   `_program` ends the program.
+4. `_run_and_report` puts these together, and writes the reports of `_ci` and the tables of
+   `_summary`.  `_errors` shows errors, and `_program` ends the program.
 
 The other subcommands:
 
@@ -28,7 +28,7 @@ The other subcommands:
 - ``with``: the package `_with`; `_config_servers` finds servers by name, `_ports` holds ports, and
   `_foreground` lends the terminal to the test.
 - ``check``, ``graph``, ``schema``, ``init``: `_check`, `_graph`, `_schema` and `_write_config`.
-- ``report``: `_report_command`, for which `currant._timeline` makes the page.
+- ``report``: `_report`, for which `currant._timeline` makes the page.
 - ``exec``, ``hosts check``, ``completion``: `_exec`, `_check_hosts` and `_completion`.
 
 The packages that these modules import (click, rich) come with the extra ``cli``.

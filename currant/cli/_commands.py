@@ -41,7 +41,7 @@ def _show_version(context: click.Context, _: click.Parameter, wanted: bool) -> N
         "hosts": "currant.cli._check_hosts:hosts",
         "init": "currant.cli._write_config:init",
         "map": "currant.cli._map.command:map_items",
-        "report": "currant.cli._report_command:report",
+        "report": "currant.cli._report:report",
         "run": "currant.cli._run_commands:run",
         "schema": "currant.cli._schema:schema",
         "start": "currant.cli._run_commands:start",

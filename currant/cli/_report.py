@@ -1,101 +1,66 @@
-"""Run the Runner of a subcommand, and report errors and the summary."""
+"""``currant report``: a page that shows a run, from its trace."""
 
 from __future__ import annotations
 
-import signal as signals
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING
+import os
+import sys
+from pathlib import Path
 
 import click
 
-from currant._values.errors import CurrantError, HostLostError
-from currant.cli._ci.reports import Reports, ended_commands
-from currant.cli._program import USAGE_ERROR
-from currant.cli._run import STATUS_LOST_HOSTS, run_commands
-from currant.cli._summary import show_summary, show_timings
+from currant._timeline import TraceError, read_report, write_page
+from currant._values.errors import CommandError
+from currant.cli._errors import report_error
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+__all__ = ["report"]
 
-    from currant._supervisor.runner import Runner
-    from currant.cli._build import Prepared
-    from currant.cli._options import Options
-    from currant.cli._view import View
-    from currant.stack._server import StackServer
-
-__all__ = ["USAGE_ERROR", "report_error", "run_and_report"]
+STDOUT = "-"
 
 
-def run_and_report(
-    subcommand: str,
-    build: Callable[[], Prepared],
-    options: Options,
-    *,
-    teardown: Callable[[], Prepared | None] = lambda: None,
-) -> int:
-    """Run the Runner that `build` returns, and return the exit status.
+@click.command()
+@click.argument("trace", metavar="FILE", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    metavar="PAGE",
+    help="The page; -: stdout.  [default: the name of FILE with .html]",
+)
+def report(trace: Path, output: str | None) -> int:
+    """Make a page with the timeline and the results of a run.
 
-    Args:
-        subcommand: the title of the reports, such as ``"currant run"``.
-        build: returns the Runner.
-        options: the options.
-        teardown: returns a Runner to run afterwards, however the first has ended.  A failure of the
-            second counts only if the first has succeeded.
+    FILE is a trace, which run, start and map write with --trace FILE; the trace of a run that was
+    killed will do.  The page is one file.  It has the timeline, the exit, the usage and the last
+    lines of each command, and the critical path.  Any browser opens it, without a network.
     """
     try:
-        with closing(Reports(subcommand, options["junit"])) as reports:
-            prepared, later = build(), teardown()  # A mistake in either starts nothing.
-            options = prepared.options or options
-            status = _run_both(prepared, later, options)
-            ended = ended_commands(prepared.runner)
-            ended += [] if later is None else ended_commands(later.runner)
-            _let_ctrl_c_end_writes()
-            status = reports.write(ended, status)
-    except (CurrantError, ValueError) as error:
+        page = _page_of(trace)
+        _write(page, trace, output or str(trace.with_suffix(".html")))
+    except CommandError as error:
         return report_error(error)
-    with suppress(OSError):  # stderr cannot be written, so the error cannot be reported.
-        _show_tables(prepared, options)
-    return status
+    return 0
 
 
-def _run_both(prepared: Prepared, later: Prepared | None, options: Options) -> int:
-    """Run a Runner, and then another one; return the exit status."""
-    status = _run(prepared.runner, options["success"], prepared.server, prepared.view)
-    if later is None or not prepared.runner.jobs:  # There are jobs if the commands could start.
-        return status
-    failure = _run(later.runner, "all")
-    return status or failure
-
-
-def _run(
-    runner: Runner, success: str, server: StackServer | None = None, view: View | None = None
-) -> int:
-    """Run a Runner, report an error, and return the exit status."""
+def _page_of(trace: Path) -> bytes:
+    """Return the page; raise `CommandError` if the trace cannot be read."""
     try:
-        return run_commands(runner, success, server, view)
-    except (CurrantError, ValueError) as error:
-        return report_error(error)
+        with trace.open("rb") as file:
+            page = write_page(read_report(file), trace.name)
+    except OSError as error:
+        raise CommandError(f"{trace}: {error.strerror}") from error
+    except TraceError as error:
+        raise CommandError(f"{trace}: {error}") from error
+    return page.encode(errors="replace")
 
 
-def report_error(error: Exception) -> int:
-    """Show an error, and return the exit status."""
-    click.echo(f"currant: {error}", err=True)
-    # If hosts are lost here, no host at all can be reached.
-    return STATUS_LOST_HOSTS if isinstance(error, HostLostError) else USAGE_ERROR
-
-
-def _let_ctrl_c_end_writes() -> None:
-    """Let Ctrl-C end the program while it writes to a terminal that accepts no output."""
-    if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
-        signals.signal(signals.SIGINT, signals.SIG_DFL)
-
-
-def _show_tables(prepared: Prepared, options: Options) -> None:
-    results = prepared.runner.results.values()
-    if not (results and (options["summary"] or options["timings"])):
-        return
-    if options["timings"]:
-        show_timings(results, options["color"])
-    if options["summary"]:
-        lost = None if prepared.record is None else prepared.record.lost
-        show_summary(results, options["color"], lost)
+def _write(page: bytes, trace: Path, target: str) -> None:
+    """Write the page; raise `CommandError` if that fails, or would overwrite the trace."""
+    try:
+        if target == STDOUT:
+            sys.stdout.buffer.write(page)
+            sys.stdout.buffer.flush()
+            return
+        if os.path.exists(target) and os.path.samefile(target, trace):
+            raise CommandError(f"{target} is the trace itself; give the page another name, with -o")
+        Path(target).write_bytes(page)
+    except OSError as error:
+        raise CommandError(f"{target}: {error.strerror}") from error

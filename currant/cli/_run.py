@@ -9,9 +9,7 @@ import fcntl
 import os
 import signal as signals
 import stat
-import sys
-import warnings
-from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
+from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,6 +19,13 @@ from currant._process.launcher import Holder
 from currant._synchronization import task_group_beside
 from currant._values.errors import CurrantError, lost_host
 from currant._values.host_names import fold
+from currant.cli._errors import (
+    STATUS_LOST_HOSTS,
+    noting_output_error,
+    print_error,
+    showing_warnings,
+    status_without_output,
+)
 from currant.cli._program import STATUS_BROKEN_PIPE
 from currant.cli._selection import select_results
 from currant.cli._signals import (
@@ -31,9 +36,6 @@ from currant.cli._signals import (
     pause_this_process,
     receive_signals,
 )
-from currant.sinks import SinkWarning
-from currant.sinks._live import is_live
-from currant.sinks._progress import ERASE
 
 if TYPE_CHECKING:
     from collections.abc import (
@@ -41,7 +43,6 @@ if TYPE_CHECKING:
         AsyncIterator,
         Awaitable,
         Callable,
-        Generator,
         Iterable,
     )
 
@@ -54,16 +55,12 @@ if TYPE_CHECKING:
     from currant.stack._server import StackServer
 
 __all__ = [
-    "STATUS_LOST_HOSTS",
     "exit_status",
     "first_stop_signal",
     "forward_signals",
     "is_pipe",
     "pause_and_resume",
-    "print_error",
     "run_commands",
-    "showing_warnings",
-    "status_without_output",
     "stop_then_kill",
     "wait_reader_gone",
 ]
@@ -83,11 +80,10 @@ Also the seconds in which the SIGCONT arrives that has ended a pause of currant.
 HOLD_LIMIT = 1.0
 """Seconds that a host may take to note that currant pauses."""
 
-STDOUT, STDERR = 1, 2
+STDOUT = 1
 
 STATUS_CANNOT_START = 126
 """The shell's exit status for a command that exists but cannot be started."""
-STATUS_LOST_HOSTS = 1
 
 
 def run_commands(
@@ -115,35 +111,6 @@ def run_commands(
         return status_without_output(error)
 
 
-def status_without_output(error: OSError) -> int:
-    """Return the exit status if the output cannot be written, and report why."""
-    if isinstance(error, BrokenPipeError):
-        return STATUS_BROKEN_PIPE
-    file = f" to {error.filename.strip('<>')}" if error.filename else ""  # Python's "<stdout>"
-    print_error(f"cannot write the output{file}: {error.strerror}")
-    return 1
-
-
-@contextmanager
-def showing_warnings() -> Generator[None]:
-    """Show the warnings of sinks as messages of currant."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", SinkWarning)
-        warnings.showwarning = _show_warning
-        yield
-
-
-def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    print_error(str(message))
-
-
-def print_error(text: str) -> None:
-    """Write a line to stderr; on a terminal, it replaces the progress line."""
-    with suppress(OSError):  # stderr may be on a full disk, too.
-        start = ERASE.decode() if is_live(os.environ, STDERR) else ""
-        print(f"{start}currant: {text}", file=sys.stderr, flush=True)
-
-
 async def _run(runner: Runner, success: str, server: StackServer | None, view: View | None) -> int:
     """Run until all commands have ended, and return the exit status.
 
@@ -153,36 +120,32 @@ async def _run(runner: Runner, success: str, server: StackServer | None, view: V
     reasons: list[int] = []
     results: dict[str, Result] = {}
 
-    try:
-        with (
-            receive_signals(STOP_SIGNALS) as stop_signals,
-            receive_signals(PAUSE_SIGNALS) as pause_signals,
-            receive_signals(FORWARDED_SIGNALS) as forwarded_signals,
+    with (
+        noting_output_error(reasons),
+        receive_signals(STOP_SIGNALS) as stop_signals,
+        receive_signals(PAUSE_SIGNALS) as pause_signals,
+        receive_signals(FORWARDED_SIGNALS) as forwarded_signals,
+    ):
+        # The entry may wait for hosts, and a signal ends that.
+        async with (
+            nullcontext() if server is None else server.open(),
+            _stopping_on_signal(runner, stop_signals, reasons, view),
+            runner,
         ):
-            # The entry may wait for hosts, and a signal ends that.
-            async with (
-                nullcontext() if server is None else server.open(),
-                _stopping_on_signal(runner, stop_signals, reasons, view),
-                runner,
-            ):
-                control = None if server is None else await _listen(server, runner)
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(partial(pause_and_resume, runner, pause_signals, view=view))
-                    resize = None if view is None else partial(view.resize, runner)
-                    tasks.start_soon(forward_signals, runner, forwarded_signals, resize)
-                    if view is not None:
-                        tasks.start_soon(view.run, runner)
-                    if is_pipe(STDOUT):
-                        tasks.start_soon(_stop_without_reader, runner, reasons)
-                    await _record_results(runner, control, results)
-                    if server is not None:  # Otherwise `keep_open` would hold the Runner open.
-                        runner.barrier.throw("all commands have ended")
-                    await runner.join()
-                    tasks.cancel_scope.cancel()
-    except CurrantError:
-        raise
-    except OSError as error:  # A sink raises this error.
-        reasons.append(status_without_output(error))
+            control = None if server is None else await _listen(server, runner)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(pause_and_resume, runner, pause_signals, view=view))
+                resize = None if view is None else partial(view.resize, runner)
+                tasks.start_soon(forward_signals, runner, forwarded_signals, resize)
+                if view is not None:
+                    tasks.start_soon(view.run, runner)
+                if is_pipe(STDOUT):
+                    tasks.start_soon(_stop_without_reader, runner, reasons)
+                await _record_results(runner, control, results)
+                if server is not None:  # Otherwise `keep_open` would hold the Runner open.
+                    runner.barrier.throw("all commands have ended")
+                await runner.join()
+                tasks.cancel_scope.cancel()
     if reasons:
         return reasons[0]
     # A command that has ended may have been run again, for example because of a change.

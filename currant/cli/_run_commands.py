@@ -15,7 +15,7 @@ from currant.cli._config_options import FILE_OPTIONS, PROFILE_OPTION, complete_c
 from currant.cli._dashes import RunCommand
 from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
 from currant.cli._parsers import parse_process_count
-from currant.cli._report import run_and_report
+from currant.cli._run_and_report import run_and_report
 from currant.cli._runner_options import (
     PREFIX_HELP,
     RUNNER_OPTIONS,

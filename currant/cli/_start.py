@@ -23,7 +23,8 @@ from anyio import to_thread
 from currant._synchronization import task_group_beside
 from currant._values.printable import printable
 from currant.cli._clients import show_problems
-from currant.cli._report import report_error, run_and_report
+from currant.cli._errors import report_error
+from currant.cli._run_and_report import run_and_report
 from currant.cli._stack_place import StackPlace
 from currant.stack._client import Listing, StackClient
 from currant.stack._errors import RequestError, StackError, StackFolderError

@@ -18,6 +18,7 @@ from currant._values.errors import CurrantError
 from currant._values.printable import printable
 from currant.cli._ci.annotations import Annotations, is_on_github
 from currant.cli._ci.step_summary import add_to_summary
+from currant.cli._errors import report_error, showing_warnings, status_without_output
 from currant.cli._map.command_options import is_folded
 from currant.cli._map.ended import Ended
 from currant.cli._map.exit_status import OTHER_ERROR, exit_status
@@ -28,14 +29,11 @@ from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
 from currant.cli._map.settings import settings_of
 from currant.cli._map.summary import Summary, skipped_text
 from currant.cli._program import STATUS_BROKEN_PIPE
-from currant.cli._report import report_error
 from currant.cli._run import (
     first_stop_signal,
     forward_signals,
     is_pipe,
     pause_and_resume,
-    showing_warnings,
-    status_without_output,
     wait_reader_gone,
 )
 from currant.cli._signals import (

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from currant._values.errors import NotReadyError, with_lines
 from currant._values.policies import StopReason
 from currant._values.printable import printable
-from currant.cli._run import print_error
+from currant.cli._errors import print_error
 
 if TYPE_CHECKING:
     from currant._values.results import Result

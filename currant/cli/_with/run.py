@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from currant._values.errors import CurrantError
+from currant.cli._errors import noting_output_error
 from currant.cli._foreground import Foreground
 from currant.cli._run import (
     exit_status,
     first_stop_signal,
     forward_signals,
     pause_and_resume,
-    status_without_output,
     stop_then_kill,
 )
 from currant.cli._signals import (
@@ -39,31 +38,27 @@ async def run_plan(plan: Plan, grace: float) -> int | None:
     runner, reasons = plan.runner, list[int]()
     # If the terminal stops programs in the background that write (`stty tostop`), currant goes on.
     signals.signal(signals.SIGTTOU, signals.SIG_IGN)
-    try:
-        with (
-            receive_signals(STOP_SIGNALS) as stop_signals,
-            receive_signals(PAUSE_SIGNALS) as pause_signals,
-            receive_signals(FORWARDED_SIGNALS) as forwarded_signals,
-            receive_signals([signals.SIGCHLD]) as child_signals,
-        ):
-            async with runner, anyio.create_task_group() as tasks:
-                test = runner[plan.test]
-                with closing(Foreground(test)) as foreground:
-                    tasks.start_soon(foreground.lend, child_signals)
-                    tasks.start_soon(pause_and_resume, runner, pause_signals, foreground.resume)
-                    tasks.start_soon(forward_signals, runner, forwarded_signals)
-                    tasks.start_soon(_stop_on_signal, plan, stop_signals, grace, reasons)
-                    end = (await test.wait()).exit
-                key = end.signal if end is not None and foreground.was_lent else None
-                if key is not None and key in (signals.SIGINT, signals.SIGQUIT):
-                    # The key ends a loop of the shell around currant, too.
-                    reasons.append(SignalStatus(128 + key))
-                await runner.join()
-                tasks.cancel_scope.cancel()
-    except CurrantError:
-        raise
-    except OSError as error:  # A sink raises this error.
-        reasons.append(status_without_output(error))
+    with (
+        noting_output_error(reasons),
+        receive_signals(STOP_SIGNALS) as stop_signals,
+        receive_signals(PAUSE_SIGNALS) as pause_signals,
+        receive_signals(FORWARDED_SIGNALS) as forwarded_signals,
+        receive_signals([signals.SIGCHLD]) as child_signals,
+    ):
+        async with runner, anyio.create_task_group() as tasks:
+            test = runner[plan.test]
+            with closing(Foreground(test)) as foreground:
+                tasks.start_soon(foreground.lend, child_signals)
+                tasks.start_soon(pause_and_resume, runner, pause_signals, foreground.resume)
+                tasks.start_soon(forward_signals, runner, forwarded_signals)
+                tasks.start_soon(_stop_on_signal, plan, stop_signals, grace, reasons)
+                end = (await test.wait()).exit
+            key = end.signal if end is not None and foreground.was_lent else None
+            if key is not None and key in (signals.SIGINT, signals.SIGQUIT):
+                # The key ends a loop of the shell around currant, too.
+                reasons.append(SignalStatus(128 + key))
+            await runner.join()
+            tasks.cancel_scope.cancel()
     if reasons:
         return reasons[0]
     result = runner.results[plan.test]
