@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from currant.cli._ports import HeldPorts, fill_in
+from currant.cli._with.ports import HeldPorts, fill_in
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1", "", "::1", "::"])

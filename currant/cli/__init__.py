@@ -25,8 +25,7 @@ The other subcommands:
   `_logs`, `_attach`, `_reload`, `_mcp`, and all others in `_stack_commands`.
 - ``run``: `_scripts` has the shortcuts for package.json; `_dashes` finds the words after ``--``.
 - ``map``: the package `_map`.
-- ``with``: the package `_with`; `_config_servers` finds servers by name, `_ports` holds ports, and
-  `_foreground` lends the terminal to the test.
+- ``with``: the package `_with`.
 - ``check``, ``graph``, ``schema``, ``init``: `_check`, `_graph`, `_schema` and `_write_config`.
 - ``report``: `_report`, for which `currant._timeline` makes the page.
 - ``exec``, ``hosts check``, ``completion``: `_exec`, `_check_hosts` and `_completion`.

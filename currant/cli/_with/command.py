@@ -13,11 +13,11 @@ from currant.cli._ci.reports import Reports, ended_commands
 from currant.cli._dashes import split_at_dashes, words_for
 from currant.cli._errors import report_error, showing_warnings
 from currant.cli._parsers import Seconds
-from currant.cli._ports import HeldPorts
 from currant.cli._runner_options import COLOR_OPTION, GRACE_OPTION, JUNIT_OPTION, LOG_OPTION
 from currant.cli._with.failure import as_failed, explain, first_ended
+from currant.cli._with.main import run_plan
 from currant.cli._with.plan import plan_of
-from currant.cli._with.run import run_plan
+from currant.cli._with.ports import HeldPorts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

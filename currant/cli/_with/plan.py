@@ -17,12 +17,12 @@ from currant._values.launch_spec import SILENT
 from currant._values.names import Names
 from currant._values.shell_syntax import with_exec
 from currant.cli._ci.reports import captured_for
-from currant.cli._config_servers import find_servers
 from currant.cli._display import log_sinks
 from currant.cli._env import output_variables
 from currant.cli._labels import default_name
-from currant.cli._ports import fill_in
 from currant.cli._selection import without_messages_of
+from currant.cli._with.config_servers import find_servers
+from currant.cli._with.ports import fill_in
 from currant.config._env_files import read_env_files
 from currant.config._probes import probe_from_text
 from currant.sinks import ConsoleSink

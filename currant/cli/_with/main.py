@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant.cli._errors import noting_output_error
-from currant.cli._foreground import Foreground
 from currant.cli._run import (
     exit_status,
     first_stop_signal,
@@ -24,6 +23,7 @@ from currant.cli._signals import (
     SignalStatus,
     receive_signals,
 )
+from currant.cli._with.foreground import Foreground
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
