@@ -11,8 +11,9 @@ import anyio
 import pytest
 
 from currant import Exit
-from currant.cli import _clients as clients
-from currant.cli._ps import table
+from currant.cli._clients import ask
+from currant.cli._clients.ask import ask_stack
+from currant.cli._clients.ps import table
 from currant.stack import CommandInfo, Listing
 from currant.stack._folder import Claim
 from tests.waiting import LIMIT
@@ -49,10 +50,10 @@ def test_paused_stack_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The system accepts connections for a paused process, which does not answer."""
-    monkeypatch.setattr(clients, "PATIENCE", 0.0)
-    monkeypatch.setattr(clients, "ANSWER_LIMIT", 0.1)
+    monkeypatch.setattr(ask, "PATIENCE", 0.0)
+    monkeypatch.setattr(ask, "ANSWER_LIMIT", 0.1)
     with listener_of(tmp_path) as (_, pid):
-        assert clients.ask_stack(str(tmp_path), show) == 1
+        assert ask_stack(str(tmp_path), show) == 1
     assert capsys.readouterr().err == (
         f"currant: the stack (pid {pid}) does not answer; it may be paused: 'fg' in its terminal "
         "continues it\n"
@@ -71,7 +72,7 @@ def test_stack_that_was_killed_has_ended(
     with listener_of(tmp_path) as (listener, _):
         server = threading.Thread(target=hang_up, args=[listener])
         server.start()
-        assert clients.ask_stack(str(tmp_path), show) == 2
+        assert ask_stack(str(tmp_path), show) == 2
         server.join()
     assert capsys.readouterr().err == f"currant: the stack of {tmp_path} has ended\n"
 
@@ -100,5 +101,5 @@ def test_table_shows_the_last_failure_of_a_command_that_is_restarted() -> None:
 def test_missing_folder_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A mistyped `--folder` is not a folder without a stack."""
     folder = str(tmp_path / "nope")
-    assert clients.ask_stack(folder, show) == 2
+    assert ask_stack(folder, show) == 2
     assert capsys.readouterr().err == f"currant: --folder: there is no folder {folder!r}\n"

@@ -14,7 +14,7 @@ from unittest.mock import ANY
 
 import pytest
 
-from currant.cli._ps import Screen
+from currant.cli._clients.ps import Screen
 from tests.clis import type_on
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, LIMIT, is_alive
@@ -396,7 +396,7 @@ def test_follower_ends_with_the_stack_and_by_ctrl_c(project: Project, start: Sta
 def test_client_subcommands_import_nothing_that_runs_commands() -> None:
     """Importing that takes longer than `currant ps` may take."""
     program = (
-        "import sys, asyncio; from currant.cli import _attach, _ps, _reload, _stack_commands;"
+        "import sys, asyncio; from currant.cli._clients import attach, one_request, ps, reload;"
         "slow = ('currant._s', 'currant._p', 'rich');"
         "print([name for name in sys.modules if name.startswith(slow)])"
     )

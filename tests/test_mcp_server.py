@@ -421,7 +421,7 @@ def test_documentation_shows_the_text_of_states(monkeypatch: pytest.MonkeyPatch)
 def test_missing_package_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     """The usage error names the extra."""
     click: Any = import_module("click")
-    serve_mcp: Any = import_module("currant.cli._mcp").serve_mcp
+    serve_mcp: Any = import_module("currant.cli._clients.mcp").serve_mcp
 
     monkeypatch.delitem(sys.modules, "currant._mcp._server", raising=False)
     monkeypatch.setitem(sys.modules, "mcp.types", None)

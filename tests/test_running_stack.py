@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 
 from currant import PIPE, Command, CommandError, Line, RestartPolicy
 from currant.cli import _start as start_module
-from currant.cli._clients import show_problems
+from currant.cli._clients.ask import show_problems
 from currant.cli._start import wait_until_ready
 from currant.ready import line
 from currant.stack import (

@@ -21,8 +21,8 @@ Read the modules in the order in which a call passes through them:
 The other subcommands:
 
 - ``start``: `_start`, and `_stack_place` for the socket and the log of the stack.
-- clients of a stack: `_stack_group` lists them, and `_clients` has their shared parts; `_ps`,
-  `_logs`, `_attach`, `_reload`, `_mcp`, and all others in `_stack_commands`.
+- clients of a stack: the package `_clients`; `_stack_group` lists them.  They are imported without
+  `_commands`.
 - ``run``: `_scripts` has the shortcuts for package.json; `_dashes` finds the words after ``--``.
 - ``map``: the package `_map`.
 - ``with``: the package `_with`.

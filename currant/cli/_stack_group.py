@@ -12,18 +12,18 @@ from currant.cli._lazy import LazyGroup
 __all__ = ["STACK_COMMANDS", "stack_group"]
 
 STACK_COMMANDS = {
-    "attach": "currant.cli._attach:attach",
-    "down": "currant.cli._stack_commands:down",
-    "logs": "currant.cli._logs:logs",
-    "mcp": "currant.cli._mcp:serve_mcp",
-    "ps": "currant.cli._ps:ps",
-    "reload": "currant.cli._reload:reload",
-    "restart": "currant.cli._stack_commands:restart",
-    "send": "currant.cli._stack_commands:send",
-    "signal": "currant.cli._stack_commands:signal",
-    "stop": "currant.cli._stack_commands:stop",
-    "up": "currant.cli._stack_commands:up",
-    "wait": "currant.cli._stack_commands:wait",
+    "attach": "currant.cli._clients.attach:attach",
+    "down": "currant.cli._clients.one_request:down",
+    "logs": "currant.cli._clients.logs:logs",
+    "mcp": "currant.cli._clients.mcp:serve_mcp",
+    "ps": "currant.cli._clients.ps:ps",
+    "reload": "currant.cli._clients.reload:reload",
+    "restart": "currant.cli._clients.one_request:restart",
+    "send": "currant.cli._clients.one_request:send",
+    "signal": "currant.cli._clients.one_request:signal",
+    "stop": "currant.cli._clients.one_request:stop",
+    "up": "currant.cli._clients.one_request:up",
+    "wait": "currant.cli._clients.one_request:wait",
 }
 """The module and the attribute of each subcommand."""
 

@@ -22,7 +22,7 @@ from anyio import to_thread
 
 from currant._synchronization import task_group_beside
 from currant._values.printable import printable
-from currant.cli._clients import show_problems
+from currant.cli._clients.ask import show_problems
 from currant.cli._errors import report_error
 from currant.cli._run_and_report import run_and_report
 from currant.cli._stack_place import StackPlace

@@ -20,7 +20,7 @@ import anyio
 import click
 
 from currant._values.printable import printable
-from currant.cli._clients import ask_stack, folder_option
+from currant.cli._clients.ask import ask_stack, folder_option
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -8,7 +8,7 @@ import signal as signals
 import click
 
 from currant._values.errors import MissingExtraError
-from currant.cli._clients import folder_option
+from currant.cli._clients.ask import folder_option
 
 __all__ = ["serve_mcp"]
 

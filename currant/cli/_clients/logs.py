@@ -21,7 +21,7 @@ from currant._values.command import Command
 from currant._values.lines import Batch, Line
 from currant._values.messages import BatchMessage
 from currant._values.wire import encode
-from currant.cli._clients import ask_stack, folder_option
+from currant.cli._clients.ask import ask_stack, folder_option
 from currant.sinks import Color, ConsoleSink, SinkAttribute
 from currant.stack._times import parse_time
 

@@ -14,7 +14,7 @@ import click
 
 from currant._values.printable import printable
 from currant._values.wire import encode_exit
-from currant.cli._clients import ask_stack, folder_option
+from currant.cli._clients.ask import ask_stack, folder_option
 from currant.sinks._live import is_live
 from currant.stack._times import duration
 

@@ -1,4 +1,4 @@
-"""The shared parts of the subcommands that talk to a running stack."""
+"""`ask_stack`: find a running stack and talk to it, and what else its clients share."""
 
 from __future__ import annotations
 

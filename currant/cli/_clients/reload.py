@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from currant._values.printable import printable
-from currant.cli._clients import ask_stack, folder_option, show_problems
+from currant.cli._clients.ask import ask_stack, folder_option, show_problems
 from currant.stack._reload import Difference
 
 if TYPE_CHECKING:
