@@ -20,8 +20,8 @@ import pytest
 from currant import CommandError, HostLost, HostLostError, HostUp
 from currant._remote.connection import CONNECT_LIMIT
 from currant.cli import _check_hosts as checking
-from currant.cli._build import runner_from_command_lines
-from currant.cli._hosts import HostRemark
+from currant.cli._prepare.from_command_lines import runner_from_command_lines
+from currant.cli._prepare.hosts import HostRemark
 from currant.cli._run_commands import run as run_command
 from currant.hosts import LOCAL, Host, argv
 from tests.clis import (
@@ -40,7 +40,7 @@ from tests.waiting import LIMIT, TRAPS_SIGNALS
 if TYPE_CHECKING:
     from typing import Protocol
 
-    from currant.cli._build import Prepared
+    from currant.cli._prepare.runner import Prepared
     from tests.clis import Ended, Run, Start
     from tests.lifeline import Lifeline
     from tests.sshd import Server

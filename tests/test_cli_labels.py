@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from currant.cli._labels import default_name
+from currant.cli._prepare.labels import default_name
 
 
 @pytest.mark.parametrize(

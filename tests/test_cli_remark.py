@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from currant import Command, Exit, Exited, Ready, Started, ready
-from currant.cli._remark import ReadyRemark
+from currant.cli._prepare.remark import ReadyRemark
 
 if TYPE_CHECKING:
     from currant.sinks._events import EventMessage

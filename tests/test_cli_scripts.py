@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from currant import CommandError
-from currant.cli._scripts import expand_scripts, fill_placeholders
+from currant.cli._prepare.scripts import expand_scripts, fill_placeholders
 from tests.waiting import TRAPS_SIGNALS
 
 if TYPE_CHECKING:

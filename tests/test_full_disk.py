@@ -15,7 +15,7 @@ import pytest
 from anyio.streams.file import FileWriteStream
 
 from currant import Runner
-from currant.cli._stack_place import RotatedFile
+from currant.cli._prepare.stack_place import RotatedFile
 from currant.sinks import ConsoleSink, DirectorySink, JSONSink, SinkWarning, WriterSink
 from currant.sinks import _spool as spool
 from tests.clis import CURRANT, environment

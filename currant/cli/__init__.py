@@ -5,25 +5,23 @@ Read the modules in the order in which a call passes through them:
 1. `_commands` has the group of subcommands, and `_lazy` imports each when it is used.
    `_run_commands` declares ``run`` and ``start`` for click.  `_runner_options`, `_config_options`
    and `_host_options` have the options that subcommands share, and `_parsers` reads their values.
+   `_dashes` finds the words after ``--``, and `_peers` has advice on options of other tools.
    `_program` runs the group and ends the program.
-2. `_build` turns the options (`_options`) into a Runner, `_display` into sinks, and `_hosts` into a
-   launcher.  `_from_config` builds a Runner for the configuration of a project, and
-   `_from_procfile` for Procfiles; `currant.config` reads both.  `_env` has variables for the place
-   of the output, and `_labels` names the commands.  `_selection` finds the commands that an option
-   names.  `_remark` says which command's end stops the others.  `_peers` has advice on options of
-   other tools.
+2. The package `_prepare` turns the options (`_options`) into a Runner with its sinks and its
+   launcher.  `_selection` finds the commands that an option names.  `_view` connects the keyboard
+   of `currant.view` with the run.
 3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` has the
-   meaning of each signal, and `_signal_death` the end of this program by one.  `_view` connects the
-   keyboard of `currant.view` with the run, and `_init` is the process with PID 1 in a container.
-4. `_run_and_report` puts these together, and writes the reports of `_ci` and the tables of
-   `_summary`.  `_errors` shows errors, and `_program` ends the program.
+   meaning of each signal, and `_signal_death` the end of this program by one.  `_init` is the
+   process with PID 1 in a container.
+4. `_run_and_report` runs what `_prepare` has built, and writes the reports of the package `_ci` and
+   the tables of `_summary`.  `_errors` shows errors; `_output_error` is the error of a log or a
+   report that cannot be written.
 
 The other subcommands:
 
-- ``start``: `_start`, and `_stack_place` for the socket and the log of the stack.
-- clients of a stack: the package `_clients`; `_stack_group` lists them.  They are imported without
-  `_commands`.
-- ``run``: `_scripts` has the shortcuts for package.json; `_dashes` finds the words after ``--``.
+- ``start``: `_start`, which runs a stack in the foreground or in the background.
+- clients of a stack: the package `_clients`.  `_stack_group` lists them, so that they are imported
+  without `_commands`.
 - ``map``: the package `_map`.
 - ``with``: the package `_with`.
 - ``check``, ``graph``, ``schema``, ``init``: `_check`, `_graph`, `_schema` and `_write_config`.

@@ -10,9 +10,9 @@ from currant._values.errors import CurrantError
 from currant._values.printable import printable
 from currant.cli._config_options import FILE_OPTIONS
 from currant.cli._errors import report_error
-from currant.cli._from_config import config_files, config_to_start, read_config
-from currant.cli._from_procfile import read_instances
 from currant.cli._host_options import add_options
+from currant.cli._prepare.from_config import config_files, config_to_start, read_config
+from currant.cli._prepare.from_procfile import read_instances
 from currant.config._procfile import read_application
 from currant.config._toml import to_toml
 

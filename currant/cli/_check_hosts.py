@@ -15,9 +15,9 @@ from currant._remote.launcher import RemoteLauncher
 from currant._values.command import Command
 from currant._values.errors import CurrantError, HostLostError
 from currant._values.printable import printable
-from currant.cli._file_limit import FILES_PER_HOST, OTHER_FILES, raise_file_limit
 from currant.cli._host_options import HOST_OPTIONS, add_options
-from currant.cli._hosts import chosen_hosts, way_to_hosts
+from currant.cli._prepare.file_limit import FILES_PER_HOST, OTHER_FILES, raise_file_limit
+from currant.cli._prepare.hosts import chosen_hosts, way_to_hosts
 from currant.cli._summary import console_for
 from currant.hosts._turns import Turns
 

@@ -43,7 +43,7 @@ def complete_command(
 ) -> list[str]:
     """Return the commands of the configuration, or the processes, that begin with `incomplete`."""
     from currant._values.errors import CurrantError  # noqa: PLC0415 - only a shell asks
-    from currant.cli._from_config import config_files, read_config  # noqa: PLC0415
+    from currant.cli._prepare.from_config import config_files, read_config  # noqa: PLC0415
     from currant.config._procfile import read_application  # noqa: PLC0415
 
     del parameter

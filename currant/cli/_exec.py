@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from currant._values.errors import CommandError, CurrantError, suggestion
-from currant.cli._build import with_replicas
 from currant.cli._config_options import FILE_OPTIONS, complete_command
 from currant.cli._errors import report_error
-from currant.cli._from_config import config_files, read_config
 from currant.cli._host_options import add_options
+from currant.cli._prepare.from_config import config_files, read_config
+from currant.cli._prepare.runner import with_replicas
 from currant.config._procfile import (
     expand_instances,
     first_port,

@@ -10,8 +10,8 @@ from currant._values.errors import CurrantError
 from currant._values.printable import printable
 from currant.cli._config_options import FILE_OPTIONS
 from currant.cli._errors import report_error
-from currant.cli._from_config import config_files, read_config
 from currant.cli._host_options import add_options
+from currant.cli._prepare.from_config import config_files, read_config
 from currant.config._procfile import read_application
 
 if TYPE_CHECKING:

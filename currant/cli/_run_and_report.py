@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from currant._supervisor.runner import Runner
-    from currant.cli._build import Prepared
     from currant.cli._options import Options
+    from currant.cli._prepare.runner import Prepared
     from currant.cli._view import View
     from currant.stack._server import StackServer
 

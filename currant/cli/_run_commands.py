@@ -1,6 +1,6 @@
 """``currant run`` and ``currant start``, declared for click.
 
-`currant.cli._build` turns the options into a Runner, and `currant.cli._run` runs the Runner.
+`currant.cli._prepare` turns the options into a Runner, and `currant.cli._run` runs the Runner.
 """
 
 from __future__ import annotations
@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from currant.cli._build import runner_for_teardown, runner_from_command_lines
 from currant.cli._config_options import FILE_OPTIONS, PROFILE_OPTION, complete_command
 from currant.cli._dashes import RunCommand
 from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
 from currant.cli._parsers import parse_process_count
+from currant.cli._prepare.from_command_lines import runner_for_teardown, runner_from_command_lines
 from currant.cli._run_and_report import run_and_report
 from currant.cli._runner_options import (
     PREFIX_HELP,
@@ -164,7 +164,7 @@ def start(names: Sequence[str], **options: Unpack[StartOptions]) -> int:
     """
     # `run` needs neither a configuration nor a stack.
     from currant.cli._check import show_start  # noqa: PLC0415
-    from currant.cli._from_config import prepare_start, project_folder  # noqa: PLC0415
+    from currant.cli._prepare.from_config import prepare_start, project_folder  # noqa: PLC0415
     from currant.cli._start import start_stack  # noqa: PLC0415
 
     source_of = click.get_current_context().get_parameter_source

@@ -24,8 +24,8 @@ from currant._synchronization import task_group_beside
 from currant._values.printable import printable
 from currant.cli._clients.ask import show_problems
 from currant.cli._errors import report_error
+from currant.cli._prepare.stack_place import StackPlace
 from currant.cli._run_and_report import run_and_report
-from currant.cli._stack_place import StackPlace
 from currant.stack._client import Listing, StackClient
 from currant.stack._errors import RequestError, StackError, StackFolderError
 from currant.stack._folder import Claim, key_of, real_folder
@@ -33,8 +33,8 @@ from currant.stack._folder import Claim, key_of, real_folder
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from currant.cli._build import Prepared
     from currant.cli._options import StartOptions
+    from currant.cli._prepare.runner import Prepared
 
 __all__ = ["start_stack", "wait_until_ready"]
 

@@ -11,7 +11,7 @@ import click
 
 from currant._values.errors import CommandError, CurrantError
 from currant.cli._errors import report_error
-from currant.cli._labels import default_name
+from currant.cli._prepare.labels import default_name
 from currant.config._find import CONFIG
 from currant.config._procfile import DEFAULT_PORT, DEFAULT_PROCFILE, PORTS_PER_TYPE, read_procfile
 from currant.config._toml import to_toml, toml_key

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from currant._values.limits import Limits
 from currant.cli._ci.groups import folds_blocks
-from currant.cli._env import output_variables
+from currant.cli._prepare.env import output_variables
 from currant.config._env_files import read_env_files
 from currant.sinks._files import is_same_place
 

@@ -16,7 +16,6 @@ from currant._values.command import Command, with_stdin, with_words
 from currant._values.errors import CommandError
 from currant._values.shell_syntax import why_shell, with_exec
 from currant.cli._errors import print_error
-from currant.cli._hosts import chosen_hosts, way_to_hosts
 from currant.cli._map.arguments import split_arguments
 from currant.cli._map.blocks import BlockReader
 from currant.cli._map.chunks import ChunkReader
@@ -29,6 +28,7 @@ from currant.cli._map.option_rules import check_options
 from currant.cli._map.pace import Pace, paced
 from currant.cli._map.parsing import Form, Format
 from currant.cli._map.resume import jobs_not_logged
+from currant.cli._prepare.hosts import chosen_hosts, way_to_hosts
 
 if TYPE_CHECKING:
     from collections.abc import (

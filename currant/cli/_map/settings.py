@@ -10,15 +10,15 @@ from currant._process.local import LocalLauncher
 from currant._values.policies import Policies
 from currant._values.restart import RestartPolicy
 from currant.cli._ci.reports import captured_for
-from currant.cli._display import trace_sinks
 from currant.cli._errors import print_error
-from currant.cli._file_limit import (
+from currant.cli._map.parsers import MOST_SLOTS
+from currant.cli._prepare.display import trace_sinks
+from currant.cli._prepare.file_limit import (
     FILES_PER_COMMAND,
     FILES_PER_HOST,
     OTHER_FILES,
     raise_file_limit,
 )
-from currant.cli._map.parsers import MOST_SLOTS
 
 if TYPE_CHECKING:
     from currant.cli._map.options import MapOptions

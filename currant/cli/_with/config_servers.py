@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from currant.cli._from_config import config_files, read_config
+from currant.cli._prepare.from_config import config_files, read_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

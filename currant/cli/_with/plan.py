@@ -17,9 +17,9 @@ from currant._values.launch_spec import SILENT
 from currant._values.names import Names
 from currant._values.shell_syntax import with_exec
 from currant.cli._ci.reports import captured_for
-from currant.cli._display import log_sinks
-from currant.cli._env import output_variables
-from currant.cli._labels import default_name
+from currant.cli._prepare.display import log_sinks
+from currant.cli._prepare.env import output_variables
+from currant.cli._prepare.labels import default_name
 from currant.cli._selection import without_messages_of
 from currant.cli._with.config_servers import find_servers
 from currant.cli._with.ports import fill_in

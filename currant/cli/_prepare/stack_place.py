@@ -7,7 +7,7 @@ from contextlib import suppress
 from threading import Lock
 from typing import IO, TYPE_CHECKING, cast
 
-from currant.cli._display import LOG_BACKUPS
+from currant.cli._prepare.display import LOG_BACKUPS
 from currant.sinks._log_file import LogFile
 from currant.stack._history import History
 from currant.stack._reload import Configuration, by_name

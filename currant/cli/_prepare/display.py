@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from currant._values.command import FLUSH_AFTER
 from currant._values.errors import CommandError
 from currant.cli._ci.groups import folds_blocks, group_lines
-from currant.cli._env import output_variables
+from currant.cli._prepare.env import output_variables
 from currant.cli._selection import without_output_of
 from currant.cli._view import wants_keys
 from currant.sinks import DEFAULT_PREFIX, ConsoleSink

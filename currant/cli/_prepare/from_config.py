@@ -12,7 +12,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from currant._values.errors import CommandError, CurrantError
 from currant._values.restart import RestartPolicy
-from currant.cli._build import (
+from currant.cli._prepare.display import flush_after, output_fit
+from currant.cli._prepare.from_procfile import runner_from_procfile
+from currant.cli._prepare.hosts import build_hosts, on_hosts
+from currant.cli._prepare.runner import (
     START_TEXTS,
     Prepared,
     build_runner,
@@ -21,9 +24,6 @@ from currant.cli._build import (
     select_hidden,
     with_replicas,
 )
-from currant.cli._display import flush_after, output_fit
-from currant.cli._from_procfile import runner_from_procfile
-from currant.cli._hosts import build_hosts, on_hosts
 from currant.config._documents import is_toml
 from currant.config._find import find_config
 from currant.config._load import load
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from currant._values.command import Command
     from currant.cli._options import StartOptions
-    from currant.cli._stack_place import StackPlace
+    from currant.cli._prepare.stack_place import StackPlace
     from currant.config import Config
     from currant.hosts import Hosts
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 from currant._values.command import Command
 from currant._values.errors import CommandError
 from currant._values.shell_syntax import with_exec
-from currant.cli._build import (
+from currant.cli._prepare.display import flush_after, output_fit
+from currant.cli._prepare.hosts import build_hosts, on_hosts
+from currant.cli._prepare.runner import (
     START_TEXTS,
     Prepared,
     build_runner,
@@ -17,8 +19,6 @@ from currant.cli._build import (
     select_hidden,
     stdin_of,
 )
-from currant.cli._display import flush_after, output_fit
-from currant.cli._hosts import build_hosts, on_hosts
 from currant.config._procfile import (
     expand_instances,
     first_port,
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from currant.cli._options import StartOptions
-    from currant.cli._stack_place import StackPlace
+    from currant.cli._prepare.stack_place import StackPlace
     from currant.config._procfile import Application, Instance
     from currant.hosts import Hosts
 
