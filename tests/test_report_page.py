@@ -9,8 +9,8 @@ import pytest
 from currant import Command, DependencyError, Exit, Exited, Ready, Skipped, Started, Usage, ready
 from currant._system.session_usage import SessionUsage
 from currant._timeline import read_report, write_page
-from currant.sinks._timeline import Timeline
 from currant.sinks._trace_events import HEADER
+from currant.sinks._trace_timeline import Timeline
 from tests.chromium import needs_chromium, open_browser
 from tests.playing import err
 

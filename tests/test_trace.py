@@ -45,8 +45,8 @@ from currant.sinks import SinkWarning, TraceSink
 from currant.sinks import _trace as trace_sink
 from currant.sinks._rates import WINDOW
 from currant.sinks._tail import Tail
-from currant.sinks._timeline import MIN_PRUNED, Timeline
 from currant.sinks._trace_events import HEADER
+from currant.sinks._trace_timeline import MIN_PRUNED, Timeline
 from currant.testing import FakeLauncher, Script
 from tests.playing import err, out, play, started
 from tests.system import needs_proc

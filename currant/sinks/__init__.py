@@ -11,7 +11,7 @@ To read the package: `_threaded` is the base of the sinks, `_files` writes bytes
 `_formatter` turns messages into text, with `_templates` (labels and texts), `_events` (a
 description of each message), `_line_writer`, `_control` (which control sequences pass), `_colors`,
 `_progress` and `_spool`.
-`_timeline` turns messages into the events of a trace, with `_rates` and `_trace_events`.
+`_trace_timeline` turns messages into the events of a trace, with `_rates` and `_trace_events`.
 
 The modules are imported when their names are first used: most programs need one sink.
 """

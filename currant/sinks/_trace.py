@@ -19,8 +19,8 @@ from currant._system.session_usage import usage_of_sessions
 from currant._values.checks import check_choice, checked_path
 from currant.sinks._log_file import LogFile, OnError
 from currant.sinks._threaded import ThreadedSink, add_available, receive_available
-from currant.sinks._timeline import Timeline
 from currant.sinks._trace_events import HEADER
+from currant.sinks._trace_timeline import Timeline
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
