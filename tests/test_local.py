@@ -37,7 +37,7 @@ from currant import (
     Runner,
     StdinClosedError,
 )
-from currant._process import local
+from currant._process import child_group
 from currant._process import pipes as _pipes
 from currant._process.lookup import find_problem
 from currant._process.stop import wait_empty
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from signal import Signals
 
     from currant._process.child import Child, SpawnSpec
-    from currant._process.local import LocalProcess
+    from currant._process.local_process import LocalProcess
     from currant._system.groups import ProcessGroup
     from currant._values.launch_spec import KillMode
     from tests.kills import Kills
@@ -674,7 +674,7 @@ async def test_groups_that_end_together_share_the_listings_of_processes(
         looked_at.append(group)
         await wait_empty(group)
 
-    monkeypatch.setattr(local, "wait_empty", record_wait)
+    monkeypatch.setattr(child_group, "wait_empty", record_wait)
     monkeypatch.setattr(proc, "process_numbers", record)
     monkeypatch.setattr(proc, "LEAST_SHARED", 0.2)
     monkeypatch.setattr(proc, "MOST_SHARED", 0.2)

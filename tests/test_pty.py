@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from typing import Unpack
 
-    from currant._process.local import LocalProcess
+    from currant._process.local_process import LocalProcess
     from currant._values.command import CommandOptions
     from tests.lifeline import Gate, Lifeline
 

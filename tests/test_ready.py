@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from currant import Message
-    from currant._process.local import LocalProcess
+    from currant._process.local_process import LocalProcess
     from currant._values.exchange import Relation, Request
     from currant.ready import Probe
 

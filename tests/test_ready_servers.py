@@ -27,7 +27,7 @@ from currant import (
     ready,
 )
 from currant._process.exchange import exchange
-from currant._process.local import LocalProcess
+from currant._process.local_process import LocalProcess
 from tests.agents import over_pipe
 from tests.https import HTTPS_SERVER, make_certificates
 from tests.ports import free_port

@@ -26,7 +26,7 @@ from tests.waiting import HOURS, LIMIT, TRAPS_SIGNALS
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
 
-    from currant._process.local import LocalProcess
+    from currant._process.local_process import LocalProcess
     from currant._process.watch import Watch
     from currant._values.lines import StreamName
     from tests.lifeline import Lifeline

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream
 
     from currant._agent.link import Link
-    from currant._process.local import LocalProcess
+    from currant._process.local_process import LocalProcess
     from currant._values.exit import Exit
     from currant._values.launch_spec import LaunchSpec
 

@@ -31,8 +31,8 @@ MOST_NOISE = 1024 * 1024
 MODULES = {
     "currant._agent": ("frames", "hosted", "importer", "link", "main", "server", "spec"),
     "currant._process": (
-        *("child", "containment", "escapees", "exchange", "guard", "handover", "local", "lookup"),
-        *("pipes", "prefix", "spawn", "stop", "tls"),
+        *("child", "child_group", "containment", "escapees", "exchange", "guard", "handover"),
+        *("local", "local_process", "lookup", "pipes", "prefix", "spawn", "stop", "tls"),
     ),
     "currant._system": (
         *("accounts", "cgroup", "dispositions", "file_states", "files", "forks", "groups"),

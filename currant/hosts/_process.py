@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
     from currant._process.launcher import ProcessWatch
-    from currant._process.local import LocalProcess
+    from currant._process.local_process import LocalProcess
     from currant._values.exchange import Answer, FileState, Request
     from currant._values.exit import Exit
     from currant._values.launch_spec import SignalTarget
