@@ -29,7 +29,7 @@ from currant.cli._ci.step_summary import (
     add_to_summary,
     summary_text,
 )
-from currant.cli._output_error import OutputError
+from currant.cli._errors import OutputError
 from tests.ended_jobs import ended, lines
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from hypothesis import strategies as st
 from currant import Command, run
 from currant._values.errors import CommandNotFoundError, LaunchError, TimeLimitError
 from currant._values.exit import Exit
+from currant.cli._errors import OutputError
 from currant.cli._map.job_log import create_job_log, logged_exit, reopen_job_log
 from currant.cli._map.logged_jobs import HEADER, MAX_GAP, JobLogError, LoggedJobs
-from currant.cli._output_error import OutputError
 from tests.ended_jobs import ended
 
 if TYPE_CHECKING:

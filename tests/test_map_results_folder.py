@@ -19,8 +19,8 @@ from currant._batch.rows import Row
 from currant._values.errors import CommandNotFoundError
 from currant._values.exit import Exit
 from currant._values.usage import Usage
+from currant.cli._errors import OutputError
 from currant.cli._map.results_folder import FILES, ResultsFolder
-from currant.cli._output_error import OutputError
 from tests.ended_jobs import ended
 
 if TYPE_CHECKING:

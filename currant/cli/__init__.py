@@ -14,8 +14,7 @@ Read the modules in the order in which a call passes through them:
    meaning of each signal, and `_signal_death` the end of this program by one.  `_init` is the
    process with PID 1 in a container.
 4. `_run_and_report` runs what `_prepare` has built, and writes the reports of the package `_ci` and
-   the tables of `_summary`.  `_errors` shows errors; `_output_error` is the error of a log or a
-   report that cannot be written.
+   the tables of `_summary`.  `_errors` shows errors.
 
 The other subcommands:
 

@@ -22,7 +22,7 @@ from currant._values.errors import CommandError
 from currant._values.escape_sequences import ESCAPE_SEQUENCE
 from currant._values.results import end_of
 from currant.cli._ci.result_texts import MAX_OUTPUT, as_utf_8, last_lines
-from currant.cli._output_error import OutputError
+from currant.cli._errors import OutputError
 
 if TYPE_CHECKING:
     from currant._values.results import Result

@@ -16,8 +16,7 @@ from currant._values.capture import Capture
 from currant.cli._ci.annotations import Annotations, is_on_github
 from currant.cli._ci.result_texts import MAX_OUTPUT
 from currant.cli._ci.step_summary import SummaryRow, add_to_summary, summary_text
-from currant.cli._errors import print_error
-from currant.cli._output_error import OutputError
+from currant.cli._errors import OutputError, print_error
 from currant.sinks._templates import line_of
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from currant.cli._output_error import OutputError
+from currant.cli._errors import OutputError
 from currant.sinks._spool import OutputSpool
 
 if TYPE_CHECKING:

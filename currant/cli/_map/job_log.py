@@ -20,9 +20,9 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from currant._values.errors import CommandNotFoundError, LaunchError
+from currant.cli._errors import OutputError
 from currant.cli._map.exit_status import launch_status
 from currant.cli._map.logged_jobs import HEADER, JobLogError, LoggedJobs, column_of
-from currant.cli._output_error import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Generator

@@ -32,7 +32,7 @@ from signal import Signals
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
-from currant.cli._output_error import OutputError
+from currant.cli._errors import OutputError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
