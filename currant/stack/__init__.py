@@ -6,7 +6,8 @@ in this order:
 1. `_folder` finds the socket for the folder of a project, and lets one stack of a folder run.
 2. `_protocol` has the requests, as values and as lines.
 3. `_history` keeps the last output of each command.
-4. `_control` carries out requests; `_reload` compares configurations for it.
+4. `_control` carries out requests; `_reload` compares configurations for it, and `_description`
+   says how each command is.
 5. `_server` accepts clients.  Each `_connected_client` has one `_conversation`, over a `_stream`.
    `_client` is the other end.
 6. `_times` has times in the form that people read and write.

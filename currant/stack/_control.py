@@ -19,12 +19,9 @@ from anyio import to_thread
 
 from currant._supervisor.job import begin_again, until_changed
 from currant._synchronization import Notifier
-from currant._system.session_usage import usage_of_sessions
 from currant._values.dependencies import in_order
 from currant._values.errors import CurrantError, JobEndedError, suggestion
-from currant._values.state import QUEUED
-from currant._values.wire import encode_exit
-from currant.sinks._templates import line_of
+from currant.stack._description import Descriptions
 from currant.stack._errors import RequestError
 from currant.stack._needs import replicas_of, skipped_dependents, waits_for, with_needs
 from currant.stack._reload import Difference, by_name, difference
@@ -43,9 +40,9 @@ if TYPE_CHECKING:
 
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
-    from currant._system.session_usage import SessionUsage
     from currant._values.command import Command
     from currant._values.results import Result
+    from currant.stack._description import Description
     from currant.stack._history import History
     from currant.stack._protocol import Down, Reload, Restart, Send, Signal, Start, Stop, Wait
     from currant.stack._reload import Configuration
@@ -55,9 +52,6 @@ __all__ = ["Answer", "Control"]
 Answer: TypeAlias = dict[str, object]
 
 NO_PROBLEMS: Mapping[str, str] = {}
-
-USAGE_MAX_AGE = 0.2
-"""Seconds for which the memory and the CPU time of all commands are not looked up again."""
 
 
 class Control:
@@ -91,9 +85,7 @@ class Control:
         self._changes = 0  # requests under way that may start a command
         self._change = Notifier()
         self._reloading = anyio.Lock()
-        self._measuring = anyio.Lock()
-        self._usage: dict[int, SessionUsage] = {}
-        self._measured_at = -USAGE_MAX_AGE
+        self._descriptions = Descriptions(history)
 
     # ---- for the program that runs the stack ----
 
@@ -196,9 +188,7 @@ class Control:
 
     async def list(self, names: Sequence[str] = ()) -> Answer:
         """Describe commands.  Cancellation: harmless."""
-        jobs = self.select(names)
-        usage = await self._measure()
-        return {"commands": [self._describe(job, usage) for job in jobs]}
+        return {"commands": await self._describe(self.select(names))}
 
     async def start(self, request: Start) -> Answer:
         """Start commands that do not run, with what they need, and wait until all are ready.
@@ -436,10 +426,12 @@ class Control:
         return problems
 
     async def _answer(self, jobs: Sequence[Job], problems: dict[str, str]) -> Answer:
-        usage = await self._measure()
-        described = [self._describe(job, usage) for job in jobs]
+        described = await self._describe(jobs)
         is_ending = self._runner.barrier.thrown or self._is_over()
         return {"commands": described, "problems": problems, "ending": is_ending}
+
+    async def _describe(self, jobs: Sequence[Job]) -> Sequence[Description]:
+        return await self._descriptions.of(jobs, among=self.jobs.values())
 
     async def _restart(self, job: Job) -> str | None:
         with self._changing():
@@ -538,38 +530,6 @@ class Control:
         self._note_start(job.name)
         self._source[job.name] = source
         self._change.notify_all()
-
-    async def _measure(self) -> dict[int, SessionUsage]:
-        """Return the memory and the CPU time of each local command, by pid."""
-        async with self._measuring:
-            if anyio.current_time() - self._measured_at >= USAGE_MAX_AGE:
-                local = [job.pid for job in self.jobs.values() if job.host is None]
-                pids = {pid for pid in local if pid is not None}
-                self._usage = await to_thread.run_sync(usage_of_sessions, pids)
-                self._measured_at = anyio.current_time()
-            return self._usage
-
-    def _describe(self, job: Job, usage: dict[int, SessionUsage]) -> Answer:
-        state, result = self.history.states.get(job.name, QUEUED), job.result
-        end = state.exit if result is None else result.exit
-        error = state.error if result is None else result.error
-        used = None if job.pid is None else usage.get(job.pid)
-        return {
-            "name": job.name,
-            "state": job.state if result is None else result.status,
-            "ready": job.is_ready,
-            "pid": job.pid,
-            "host": job.host,
-            "restarts": job.restarts,
-            "started_at": state.started_at if job.pid is not None else None,
-            "processes": None if used is None else used.processes,
-            "memory": None if used is None else used.memory,
-            "cpu": None if used is None else round(used.cpu, 3),
-            "exit": None if end is None or job.pid is not None else encode_exit(end),
-            "error": None if error is None else str(error),
-            "failure": self.history.failures.get(job.name),
-            "command": line_of(job.command),
-        }
 
 
 def _unknown(name: str, known: list[str]) -> RequestError:
