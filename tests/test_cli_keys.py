@@ -23,6 +23,26 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.slow  # Each test starts its own Python process.
 
+CRASHES_AT_SIGUSR1 = """
+import selectors, signal, sys
+from currant.cli import _run, main
+
+SELECT = selectors.DefaultSelector.select
+
+def crash(*_):
+    selectors.DefaultSelector.select = SELECT
+    1 / 0
+
+def crash_soon(*_):
+    # Not here: asyncio goes on if a signal handler that runs in a callback raises an error.
+    selectors.DefaultSelector.select = crash
+
+signal.signal(signal.SIGUSR1, crash_soon)
+_run.FORWARDED_SIGNALS = ()
+sys.argv = ["currant", *sys.argv[4:]]
+main()
+"""
+
 PERSON = {"CI": ""}
 """The environment of a person, not of a program that runs currant."""
 
@@ -100,13 +120,8 @@ def test_the_modes_of_the_terminal_come_back(on_terminal: Start, number: int) ->
 
 def test_the_modes_come_back_after_a_crash(on_terminal: Start) -> None:
     """An error that nobody expects passes the code that restores them."""
-    crash = "import signal, sys; signal.signal(signal.SIGUSR1, lambda *_: 1 / 0); "
-    start = (
-        "from currant.cli import _run, main; "
-        "_run.FORWARDED_SIGNALS = (); sys.argv = ['currant', *sys.argv[4:]]; main()"
-    )
     # The program runs this in place of `python -m currant`.
-    before = (CURRANT[0], "-c", crash + start)
+    before = (CURRANT[0], "-c", CRASHES_AT_SIGUSR1)
     cli = on_terminal("-n", "a", f"echo up; {EXEC_FOREVER}", env=PERSON, before=before)
     cli.read_until(b"running")
     assert modes_of(cli) == 0

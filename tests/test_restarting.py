@@ -294,6 +294,8 @@ async def test_send_raises_at_once_if_no_second_process_will_follow() -> None:
                 if not isinstance(message, Batch):
                     continue
                 read += message.data
+                while runner["c"].pid is not None:
+                    await checkpoint()  # until its exit is known
                 with pytest.raises(StdinClosedError):
                     await runner["c"].send(b"hello")
     assert read == TOO_MUCH

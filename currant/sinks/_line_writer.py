@@ -93,6 +93,8 @@ class LineWriter:
             # A filter ends each style with its line.
             self._may_be_styled = self._may_be_styled or ESCAPE in data
         self._note_end(batch, data[-1:])
+        if not prefix:
+            return begin, data
         body = data.replace(b"\n", b"\n" + prefix)
         if in_place:
             body = body.replace(b"\r", b"\r" + prefix)
