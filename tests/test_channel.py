@@ -167,8 +167,12 @@ def commands_of(messages: list[BatchMessage]) -> str:
         ([batch_of(LINE)], batch_of(LINE, "b"), "ab"),
         ([batch_of(LINE * 100)], batch_of(LINE * 100, "b"), "ab"),
         ([batch_of(LINE * 100)], started(1, "b"), "ab"),
+        ([batch_of(LINE * 100), started(1, "c")], batch_of(LINE, "b"), "acb"),
     ],
-    ids=["one", "two", "after its event", "same command", "after a small one", "large", "event"],
+    ids=[
+        *("one", "two", "after its event", "same command", "after a small one", "large", "event"),
+        "after an event",
+    ],
 )
 def test_small_batch_goes_before_large_batches(
     make_buffer: MakeBuffer, before: list[BatchMessage], small: BatchMessage, order: str
@@ -188,10 +192,10 @@ def test_small_batch_overtakes_a_batch_that_is_being_read(make_buffer: MakeBuffe
     buffer.begin_reading(large)
     for command in ("a", "b"):
         buffer.append(batch_of(LINE, command))
-    overtaking = buffer.take_from_fast_lane()
+    overtaking = buffer.take_overtaking()
     assert overtaking is not None
     assert overtaking[1].command == "b"
-    assert buffer.take_from_fast_lane() is None
+    assert buffer.take_overtaking() is None
     buffer.end_reading(large)
     assert commands_of(take_all(buffer)) == "a"
 
@@ -218,38 +222,69 @@ def test_small_batch_waits_for_the_count_of_dropped_lines(make_buffer: MakeBuffe
     assert commands_of(take_all(buffer)) == "ba"
 
 
-@given(st.data())
-def test_messages_of_a_command_stay_in_order(data: st.DataObject) -> None:
-    """Whatever overtakes what, each command's output and events come as they were put in."""
-    went: dict[str, list[int | Started]] = {command: [] for command in "abc"}
-    came: dict[str, list[int | Started]] = {command: [] for command in "abc"}
-    number = 0
+class Numbered:
+    """Puts numbered lines and events into a buffer, and checks what comes out."""
+
+    def __init__(self, buffer: Buffer) -> None:
+        self.buffer = buffer
+        self.put = dict.fromkeys("abc", 0)  # the next number of each command
+        self.came = dict.fromkeys("abc", 0)
+
+    def do(self, step: str | int, command: str) -> None:
+        """Put so many lines or an event of `command`, or take or discard a message."""
+        if step == "event":
+            self.buffer.append(started(self.put[command], command))
+        elif isinstance(step, int):
+            first = self.put[command]
+            self.put[command] += step
+            lines = [b"%06d\n" % number for number in range(first, first + step)]
+            self.buffer.append(batch_of(b"".join(lines), command))
+        elif step == "discard" and self.buffer._bytes:
+            self.buffer.discard_oldest()
+        elif step != "discard" and self.buffer:
+            self.take(is_left=step == "break")
+
+    def take(self, *, is_left: bool) -> None:
+        """Take a message; of a batch, return all but the first line if the loop is left."""
+        position, message = self.buffer.take()
+        if is_left and isinstance(message, Batch):
+            first, *rest = message.data.splitlines(keepends=True)
+            message = batch_of(first, message.command)
+            if rest:
+                self.buffer.unread(position, batch_of(b"".join(rest), message.command))
+        self.check(message)
+
+    def check(self, message: BatchMessage) -> None:
+        """Check that a message is the next of its command."""
+        command = str(message.command)
+        if isinstance(message, Batch):
+            for line in message.lines():
+                assert int(line.data) == self.came[command]
+                self.came[command] += 1
+        elif isinstance(message, Dropped):
+            self.came[command] += message.lines
+        else:
+            assert message == started(self.came[command], command)
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["event", 1, 2, 1_000, "take", "take", "break", "discard"]),
+            st.sampled_from("abc"),
+        ),
+        max_size=60,
+    )
+)
+def test_messages_of_a_command_stay_in_order(steps: list[tuple[str | int, str]]) -> None:
+    """Whatever overtakes, is returned or discarded: nothing is out of place, no count is wrong."""
     with closing(Buffer(100)) as buffer:
-        for step in data.draw(st.lists(st.sampled_from(["line", "many", "event", "take"]))):
-            if step == "take":
-                if buffer:
-                    _note(came, buffer.take()[1])
-                continue
-            command = data.draw(st.sampled_from("abc"))
-            number += 1
-            message: BatchMessage = started(number, command)
-            if step != "event":
-                numbers = range(number, number + (1 if step == "line" else 1000))
-                number = numbers[-1]
-                message = batch_of(b"".join(b"%06d\n" % each for each in numbers), command)
-            buffer.append(message)
-            _note(went, message)
-        for message in take_all(buffer):
-            _note(came, message)
-    assert came == went
-
-
-def _note(noted: dict[str, list[int | Started]], message: BatchMessage) -> None:
-    """Add a message, or the number of each line, to those of its command."""
-    if isinstance(message, Batch):
-        noted[message.command] += map(int, message.data.splitlines())
-    elif isinstance(message, Started):
-        noted[message.command].append(message)
+        numbered = Numbered(buffer)
+        for step, command in steps:
+            numbered.do(step, command)
+        while buffer:
+            numbered.take(is_left=False)
+    assert numbered.came == numbered.put
 
 
 # ---- the buffer: discarding ----
@@ -279,6 +314,34 @@ def test_returned_batches_are_discarded_first(make_buffer: MakeBuffer) -> None:
     count, last = take_all(buffer)
     assert isinstance(count, Dropped)
     assert last == batch_of(b"new\n")
+
+
+def test_oldest_output_is_discarded_first(make_buffer: MakeBuffer) -> None:
+    """A batch that has overtaken others is newer than they are."""
+    buffer = make_buffer(3)
+    for message in (batch_of(LINE * 100), batch_of(b"quiet\n", "b"), started(1, "c")):
+        buffer.append(message)
+    for _ in range(2):
+        buffer.discard_oldest()
+    quiet, event, dropped = take_all(buffer)
+    assert isinstance(dropped, Dropped)
+    assert (dropped.command, dropped.lines) == ("a", 100)
+    assert (quiet, event) == (batch_of(b"quiet\n", "b"), started(1, "c"))
+
+
+def test_count_of_returned_lines_comes_before_later_events(make_buffer: MakeBuffer) -> None:
+    """Lines that a reader returned are older than an event that was passed over meanwhile."""
+    buffer = make_buffer(2)
+    buffer.append(batch_of(LINE * 3))
+    position, batch = take_batch(buffer)
+    end = Exited("a", Exit(0, None), 1, 0.0)
+    buffer.append(end)
+    assert buffer.discard_oldest() == end
+    buffer.unread(position, batch)
+    assert buffer.discard_oldest() == batch
+    count, event = take_all(buffer)
+    assert isinstance(count, Dropped)
+    assert (count.lines, event) == (3, end)
 
 
 def test_kept_events_are_bounded(make_buffer: MakeBuffer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,6 +38,7 @@ from currant._channel.readers import (
     LineReader,
 )
 from currant._synchronization import HomeLoop, Notifier
+from currant._values import lines as lines_module
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
@@ -257,6 +258,47 @@ async def test_small_batch_overtakes_large_batches_of_other_commands() -> None:
     channel.close()
     later = large * (8 * 2048 - LINES_PER_TURN) + small
     assert written([first, *before, *rest]) == large * LINES_PER_TURN + small + later
+
+
+async def test_batch_that_overtakes_makes_room() -> None:
+    """A large batch that waits for the room of a small one is admitted when that is read."""
+    channel, large = Channel(16), (b"x" * 99 + b"\n") * 2_621
+    for _ in range(2):
+        channel.add_producer()
+    lines = LineReader(channel.readers)
+    with anyio.fail_after(LIMIT):
+        await channel.send(Batch("chatty", "stdout", large, 0.0))
+        read = [await anext(lines)]
+        await channel.send(Batch("quiet", "stdout", b"quiet\n" * 10, 0.0))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(channel.send, Batch("chatty", "stdout", large, 0.0))
+            await anyio.wait_all_tasks_blocked()
+            read += [await anext(lines) for _ in range(2 * 2_621 + 9)]
+    channel.close()
+    assert len(written(read)) == 2 * len(large) + 60
+
+
+async def test_loop_that_is_left_splits_no_more_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So a loop that takes one line and is left may be repeated for each line of a large batch."""
+    channel, split = Channel(16), 0
+    channel.add_producer()
+    split_lines = lines_module.split_lines
+
+    def counting(data: bytes, limit: int) -> Any:
+        nonlocal split
+        split += len(data)
+        return split_lines(data, limit)
+
+    monkeypatch.setattr(lines_module, "split_lines", counting)
+    data = b"1\n" * 100_000
+    await channel.send(Batch("a", "stdout", data, 0.0))
+    for _ in range(10):
+        async for _ in LineReader(channel.readers):
+            break
+    assert 0 < split < len(data) / 2
+    channel.remove_producer()
+    assert len([line async for line in LineReader(channel.readers)]) == 100_000 - 10
+    channel.close()
 
 
 async def test_small_batch_does_not_overtake_what_is_left_of_another() -> None:

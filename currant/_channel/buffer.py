@@ -5,15 +5,15 @@ limits their bytes.  In front of the stream is a deque of messages that were *se
 that a reader returned, and events (all messages other than output) that were passed over to make
 room.  Discarded lines are only counted; a `Dropped` message later reports the count.
 
-A second stream is the *fast lane*: a small batch overtakes what chatty commands have written.
+Beside the stream is the *fast lane*: a small batch there comes before all batches in the stream.
 
 This module only stores messages and never waits.  `Subscription` asks `has_room` before adding a
-message and checks for emptiness before taking one, so no stream ever raises `WouldBlock`.
+message and checks for emptiness before taking one, so the stream never raises `WouldBlock`.
 
-Invariants: a reader takes the messages that were set aside first, then the counts, then the fast
+Invariants: a reader first takes the messages that were set aside, then the counts, then the fast
 lane, then the stream.  Set-aside messages are sorted by position.  Until the buffer is closed,
 batches among them are older than any event, because an event is set aside only after all older
-messages were taken.  A batch overtakes no message of its own command.
+messages were taken.  A batch overtakes no event, and no message of its own command.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ SMALL_BATCH = 4 * 1024
 """Bytes up to which a batch ignores the byte bound, and may overtake large batches."""
 
 MAX_OVERTAKES = 16
-"""How many small batches may overtake the same message."""
+"""How many small batches may overtake the oldest message before it has its turn."""
 
 Position: TypeAlias = int
-"""The place of a message in the order: how many were taken before it."""
+"""The place of a message in the order in which messages were taken, from 1."""
 
 
 class Buffer:
@@ -59,19 +59,19 @@ class Buffer:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._length = 0  # of the stream
+        self._events = 0  # in the stream
         self._ahead: Counter[str | None] = Counter()  # messages in the stream or being read
-        self._fast_lane = anyio.create_memory_object_stream[Batch](MAX_OVERTAKES)
-        self._in_fast_lane = 0
-        self._overtakes = 0  # of the oldest message in the stream
-        self._bytes = 0
         self._being_read = 0  # bytes of the batches
+        self._fast_lane: deque[Batch] = deque()
+        self._overtakes = 0  # since a message was last taken from the stream
+        self._bytes = 0
         self._position = 0
         self._set_aside: deque[tuple[Position, BatchMessage]] = deque()
         self._dropped: Counter[str] = Counter()
 
     def __bool__(self) -> bool:
         """Return whether there is a message to take."""
-        return bool(self._length or self._in_fast_lane or self._set_aside or self._dropped)
+        return bool(self._length or self._fast_lane or self._set_aside or self._dropped)
 
     def has_room(self, message: BatchMessage) -> bool:
         """Return whether `message` fits now; an empty buffer accepts a batch of any size."""
@@ -82,23 +82,29 @@ class Buffer:
 
     def append(self, message: BatchMessage) -> None:
         """Add `message`; the caller has checked that there is room for it."""
+        self._bytes += size_of(message)
         if isinstance(message, Batch):
             if self._may_overtake(message):
-                self._fast_lane[0].send_nowait(message)
-                self._in_fast_lane += 1
+                self._fast_lane.append(message)
                 self._overtakes += 1
-                self._bytes += len(message.data)
                 return
-            self._bytes += len(message.data)
+        else:
+            self._events += 1
         self._send.send_nowait(message)
         self._length += 1
         self._ahead[message.command] += 1
 
     def _may_overtake(self, batch: Batch) -> bool:
-        """Return whether `batch` is small, and may go before what is large."""
+        """Return whether `batch`, which is counted already, may enter the fast lane.
+
+        It is small, more than a small batch comes before it, and none of that is an event or of its
+        command.
+        """
+        size = len(batch.data)
         return (
-            self._bytes + self._being_read > SMALL_BATCH >= len(batch.data)
-            and self._overtakes < MAX_OVERTAKES
+            self._bytes - size + self._being_read > SMALL_BATCH >= size
+            and self._overtakes < MAX_OVERTAKES > len(self._fast_lane)
+            and not self._events
             and not self._ahead[batch.command]
             and self._may_use_fast_lane
         )
@@ -114,16 +120,16 @@ class Buffer:
             position, message = self._set_aside.popleft()
         elif self._dropped:
             return self._position, self._take_dropped(next(iter(self._dropped)))
-        elif self._in_fast_lane:
+        elif self._fast_lane:
             position, message = self._take_from_fast_lane()
         else:
             position, message = self._take_from_stream()
         self._bytes -= size_of(message)
         return position, message
 
-    def take_from_fast_lane(self) -> tuple[Position, Batch] | None:
+    def take_overtaking(self) -> tuple[Position, Batch] | None:
         """Remove and return the oldest batch of the fast lane, if it may be taken now."""
-        if not (self._in_fast_lane and self._may_use_fast_lane):
+        if not (self._fast_lane and self._may_use_fast_lane):
             return None
         position, batch = self._take_from_fast_lane()
         self._bytes -= len(batch.data)
@@ -138,7 +144,7 @@ class Buffer:
     def end_reading(self, batch: Batch) -> None:
         """Undo `begin_reading`."""
         if len(batch.data) > SMALL_BATCH:
-            self._leave(batch.command)
+            self._no_longer_ahead(batch.command)
             self._being_read -= len(batch.data)
 
     def unread(self, position: Position, batch: Batch) -> None:
@@ -151,30 +157,30 @@ class Buffer:
 
         Return that batch or event.
         """
-        if self._set_aside and isinstance(self._set_aside[0][1], Batch):
-            position, message = self._set_aside.popleft()
-        elif self._in_fast_lane:
-            position, message = self._take_from_fast_lane()
-        else:
+        if (batch := self._drop_from_set_aside()) is not None:
+            return batch
+        if self._length:
             position, message = self._take_from_stream()
+        else:
+            position, message = self._take_from_fast_lane()
         if isinstance(message, Batch):
             self._drop(message)
         else:
+            self._set_fast_lane_aside()
             self._keep(position, message)
         return message
 
     def close(self) -> None:
-        """Close the streams; if messages are left, they stay here and can still be taken."""
+        """Close the stream; if messages are left, they stay here and can still be taken."""
         for command in list(self._dropped):
             self._set_aside.append((self._position, self._take_dropped(command)))
-        while self._in_fast_lane:
-            self._set_aside.append(self._take_from_fast_lane())
+        self._set_fast_lane_aside()
         while self._length:
             self._set_aside.append(self._take_from_stream())
-        for stream in (self._send, self._receive, *self._fast_lane):
-            stream.close()
+        self._send.close()
+        self._receive.close()
 
-    def _leave(self, command: str | None) -> None:
+    def _no_longer_ahead(self, command: str | None) -> None:
         self._ahead[command] -= 1
         if not self._ahead[command]:
             del self._ahead[command]
@@ -182,16 +188,32 @@ class Buffer:
     def _take_from_stream(self) -> tuple[Position, BatchMessage]:
         message = self._receive.receive_nowait()
         self._length -= 1
+        if not isinstance(message, Batch):
+            self._events -= 1
         self._overtakes = 0
-        self._leave(message.command)
+        self._no_longer_ahead(message.command)
         self._position += 1
         return self._position, message
 
     def _take_from_fast_lane(self) -> tuple[Position, Batch]:
-        batch = self._fast_lane[1].receive_nowait()
-        self._in_fast_lane -= 1
         self._position += 1
-        return self._position, batch
+        return self._position, self._fast_lane.popleft()
+
+    def _set_fast_lane_aside(self) -> None:
+        while self._fast_lane:
+            self._set_aside.append(self._take_from_fast_lane())
+
+    def _drop_from_set_aside(self) -> Batch | None:
+        """Drop the oldest batch that was set aside, if there is one; its count takes its place."""
+        for index, (position, message) in enumerate(self._set_aside):
+            if isinstance(message, Batch):
+                self._bytes -= len(message.data)
+                count = Dropped(message.command, message.count(), time.time())
+                self._set_aside[index] = (position, count)
+                return message
+            if not isinstance(message, Dropped):  # Events come after all batches.
+                break
+        return None
 
     def _drop(self, batch: Batch) -> None:
         self._bytes -= len(batch.data)

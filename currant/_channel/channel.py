@@ -42,9 +42,9 @@ if TYPE_CHECKING:
 __all__ = ["Channel"]
 
 MAX_ENDED = 64 * 1024 * 1024
-"""Bytes of output that are kept of commands that have ended, all together.
+"""Bytes of memory that the output of ended commands may take, all together.
 
-A thousand commands that write 64 KiB each are had whole after their end.
+So about 950 commands that write 64 KiB each are kept whole.
 """
 
 TRANSCRIPT_SIZE = 1024

@@ -7,8 +7,9 @@ steps of a task that goes on and does not itself wait for the commands.  If a cu
 it is abandoned as soon as a task waits for the commands, or after `unread_timeout`.  Then the
 oldest output is discarded, and the next step of the cursor raises an error that says how much.
 
-Each step may run in a task of its own, which ends with the step: so does `asyncio.wait_for` on
-Python 3.11.  So if the task of the last step has ended, a next step has `unread_timeout` as well.
+A step may run in a task of its own, which ends with the step, as `asyncio.wait_for` does on Python
+3.11.  So if the task of the last step has ended, the command waits `NEXT_STEP` for the next step,
+even while another task waits for the commands.
 
 A task that goes on may still never read again, because it waits for the body of the block.  So once
 the body has ended and the commands are stopped, a cursor has limited time for each step.
@@ -222,7 +223,7 @@ class Cursor:
             timeout = min(self._patience, waiters.reader_timeout)
         elif not waiters:
             timeout = self._readable.unread_timeout
-        elif self._reader.has_ended:
+        elif self._reader.step_has_ended:
             timeout = min(NEXT_STEP, self._readable.unread_timeout)
         else:
             return True

@@ -80,7 +80,7 @@ class Expectation:
                 piece = cursor.take()
             except OutputDiscardedError as gap:
                 self.missed += gap.size
-                continue  # The search begins after it: a cursor that reads has no gap later.
+                continue  # The search begins after the gap; a cursor that reads sees no later one.
             self._ends[piece.stream] = piece.start + len(piece.data)
             match = self._searches[piece.stream].feed(piece.data)
             if match is not None:

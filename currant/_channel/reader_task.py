@@ -36,7 +36,7 @@ class ReaderTask:
         return None
 
     @property
-    def has_ended(self) -> bool:
+    def step_has_ended(self) -> bool:
         """Whether the task of the last step has ended."""
         return self.stepped_by is not None and _has_ended(self.stepped_by)
 

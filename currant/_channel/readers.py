@@ -16,25 +16,27 @@ cycle, the garbage collector drops it, in any thread and outside of any task.)
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from math import inf
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._channel.buffer import SMALL_BATCH, Buffer, Position
+from currant._channel.buffer import SMALL_BATCH, Buffer
 from currant._channel.reader_task import ReaderTask
 from currant._channel.subscription import RECHECK_INTERVAL, Subscription
-from currant._values.lines import Batch, Line
+from currant._values.lines import Batch, parts_of
 from currant._values.messages import BatchMessage, Message, size_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Self
 
+    from currant._channel.buffer import Position
     from currant._channel.waiters import Waiters
     from currant._synchronization import HomeLoop
+    from currant._values.lines import Line
 
 __all__ = ["BatchReader", "LineReader", "Readers"]
 
@@ -47,12 +49,13 @@ bound, 4 to 8 ms.  Sinks have no such bound, because they take the whole backlog
 """
 
 LINES_PER_TURN = 800
-"""About how many lines of the only command a reader gets before other tasks have their turn."""
+"""How many lines of the only command a reader gets before other tasks have their turn."""
 
 LINES_PER_SHARED_TURN = 200
 """The same if there are several commands.
 
-A line of a quiet command comes two or three turns after it was written, whatever the others write.
+A line of a quiet command comes two or three turns after it was written, unless sixteen others have
+come first, or the output was not read for a while.
 A turn ends with a checkpoint, which takes as long as 40 lines.
 """
 
@@ -63,23 +66,39 @@ class Iteration(ReaderTask):
     """The state of one loop over a Runner; belongs to a reader.
 
     Attributes:
-        open: the batches that the reader has taken, and has not read to the end; the last is the
-            one being read, and has overtaken the others.
+        open_batches: the batches that the reader has taken and not read to the end: at most two.
+            The second has overtaken the first, and is being read.
     """
 
-    __slots__ = ("open",)
+    __slots__ = ("open_batches",)
 
     def __init__(self) -> None:
         super().__init__()
-        self.open: list[OpenBatch] = []
+        self.open_batches: list[OpenBatch] = []
 
 
-class OpenBatch(NamedTuple):
-    """A batch that is read line by line; `lines` are those that are left."""
+class OpenBatch:
+    """A batch that is read line by line.
 
-    position: Position
-    batch: Batch
-    lines: Iterator[Line]
+    Attributes:
+        position: the position of the batch.
+        batch: the batch.
+        lines: the lines that are left.
+    """
+
+    __slots__ = ("_parts", "batch", "lines", "position")
+
+    def __init__(self, position: Position, batch: Batch) -> None:
+        self.position: Position = position
+        self.batch: Batch = batch
+        self._parts = parts_of(batch)
+        self.lines: Iterator[Line] = chain.from_iterable(part.lines() for part in self._parts)
+
+    def rest(self) -> Batch | None:
+        """Return the lines that are left as a batch, if there are any; `lines` has none then."""
+        parts = b"".join(part.data for part in self._parts)  # First, so that `lines` is short.
+        data = b"".join(line.data + line.ending for line in self.lines) + parts
+        return replace(self.batch, data=data) if data else None
 
 
 class Readers(Subscription):
@@ -127,13 +146,28 @@ class Readers(Subscription):
     def settled(self) -> bool:
         """Whether every reader that is present has had all messages."""
         return not any(
-            (self.has_messages or iteration.open) and self._is_present(iteration)
+            (self.has_messages or iteration.open_batches) and self._is_present(iteration)
             for iteration in self._iterations
         )
 
     def check_thread(self) -> None:
         """Raise `WrongLoopError` in another event loop than that of the Runner."""
         self._home.check_thread("the iteration over a Runner")
+
+    async def begin_step(self, iteration: Iteration) -> None:
+        """Begin a step of a loop.  This is a checkpoint, unless the step will wait for a message.
+
+        Raises:
+            WrongLoopError: the reader belongs to another event loop.
+        """
+        self.check_thread()
+        iteration.stepped_by = anyio.get_current_task()
+        self._iterations.add(iteration)
+        self._unread_since = None
+        # Here, not in the loop of `next`: two readers that wait would wake one another without end.
+        self.wake()
+        if iteration.open_batches or self.has_messages:
+            await checkpoint()
 
     async def next(self, iteration: Iteration) -> tuple[Position, BatchMessage]:
         """Return the oldest message, and its position.  Not a checkpoint if there is a message.
@@ -148,41 +182,26 @@ class Readers(Subscription):
             await self.changed()
         return self.take()
 
-    async def begin_step(self, iteration: Iteration) -> None:
-        """Begin a step of a loop: a checkpoint if it will not wait for a message.
-
-        Raises:
-            WrongLoopError: the reader belongs to another event loop.
-        """
-        self.check_thread()
-        iteration.stepped_by = anyio.get_current_task()
-        self._iterations.add(iteration)
-        self._unread_since = None
-        # Once for each step, not for each turn of the loop: two readers would wake one another
-        # without end.
-        self.wake()
-        if iteration.open or self.has_messages:
-            await checkpoint()
-
-    def open(self, iteration: Iteration, position: Position, batch: Batch) -> None:
+    def open_batch(self, iteration: Iteration, position: Position, batch: Batch) -> None:
         """Begin to read a batch that was taken, line by line."""
-        iteration.open.append(OpenBatch(position, batch, batch.lines()))
-        if len(iteration.open) == 1:
+        iteration.open_batches.append(OpenBatch(position, batch))
+        if len(iteration.open_batches) == 1:
             self._buffer.begin_reading(batch)
 
     def open_overtaking(self, iteration: Iteration) -> None:
         """Begin to read a small batch, if one has overtaken the large batch being read."""
-        if len(iteration.open) == 1 and size_of(iteration.open[0].batch) > SMALL_BATCH:
-            taken = self._buffer.take_from_fast_lane()
+        open_batches = iteration.open_batches
+        if len(open_batches) == 1 and size_of(open_batches[0].batch) > SMALL_BATCH:
+            taken = self.take_overtaking()
             if taken is not None:
-                self.open(iteration, *taken)
+                self.open_batch(iteration, *taken)
 
-    def close_last(self, iteration: Iteration) -> Batch:
+    def close_batch(self, iteration: Iteration) -> OpenBatch:
         """Close and return the batch being read."""
-        batch = iteration.open.pop().batch
-        if not iteration.open:
-            self._buffer.end_reading(batch)
-        return batch
+        last = iteration.open_batches.pop()
+        if not iteration.open_batches:
+            self._buffer.end_reading(last.batch)
+        return last
 
     def leave(self, iteration: Iteration) -> None:
         """End `iteration`; what the loop has not seen of its batches is returned.
@@ -192,12 +211,10 @@ class Readers(Subscription):
         self._home.call_in_task(lambda: self._leave(iteration))
 
     def _leave(self, iteration: Iteration) -> None:
-        while iteration.open:
-            position, _, lines = iteration.open[-1]
-            rest = b"".join(line.data + line.ending for line in lines)
-            batch = self.close_last(iteration)
-            if rest:
-                self._buffer.unread(position, replace(batch, data=rest))
+        while iteration.open_batches:
+            last = self.close_batch(iteration)
+            if (rest := last.rest()) is not None:
+                self._buffer.unread(last.position, rest)
         if iteration in self._iterations:
             self._iterations.remove(iteration)
             self.recheck()
@@ -310,13 +327,14 @@ class LineReader(_Reader[Message]):
             readers, iteration = self._readers, self._iteration
             await readers.begin_step(iteration)
             while True:
-                while iteration.open:
+                while iteration.open_batches:
                     readers.open_overtaking(iteration)
-                    self._lines = islice(iteration.open[-1].lines, readers.lines_per_turn)
+                    lines = iteration.open_batches[-1].lines
+                    self._lines = islice(lines, readers.lines_per_turn)
                     for line in self._lines:
                         return line
-                    readers.close_last(iteration)
+                    readers.close_batch(iteration)
                 position, message = await readers.next(iteration)
                 if not isinstance(message, Batch):
                     return message
-                readers.open(iteration, position, message)
+                readers.open_batch(iteration, position, message)

@@ -4,10 +4,10 @@ Each sink has a subscription, and all iterators over a Runner share one.  A `Buf
 messages.  A sender waits if there is no room, so a slow reader slows the commands.  But if the
 subscription is *abandoned* (no reader will make room), the sender discards the oldest output.
 
-Senders are admitted in the order in which they came, with an exception: if a large batch waits, a
-small batch of another command may overtake it, and the buffer lets it go before other large batches
-as well.  So a chatty command does not delay a quiet command.  A batch never overtakes output of its
-own command.
+Senders are admitted in the order in which they came, with an exception: while a large batch waits,
+a small batch of another command may enter first.  The buffer then puts it before the large batches
+that it holds.  So a chatty command does not delay a quiet command.  A batch never overtakes output
+of its own command.
 
 Rejected: `MemoryObjectSendStream.send`, which yields before looking for room.  If the subscription
 were abandoned during that yield, the sender would wait forever
@@ -29,6 +29,7 @@ from currant._values.messages import size_of
 
 if TYPE_CHECKING:
     from currant._channel.buffer import Buffer, Position
+    from currant._values.lines import Batch
     from currant._values.messages import BatchMessage
 
 __all__ = ["RECHECK_INTERVAL", "Subscription"]
@@ -103,6 +104,14 @@ class Subscription(ABC):
         taken = self._buffer.take()
         self._admit_senders()
         self.wake()
+        return taken
+
+    def take_overtaking(self) -> tuple[Position, Batch] | None:
+        """Remove and return a small batch that has overtaken the others, if there is one."""
+        taken = self._buffer.take_overtaking()
+        if taken is not None:
+            self._admit_senders()
+            self.wake()
         return taken
 
     def recheck(self) -> None:

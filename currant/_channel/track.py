@@ -14,7 +14,7 @@ from typing import NamedTuple
 __all__ = ["KEPT", "Chunk", "Place", "Track"]
 
 KEPT = 128 * 1024
-"""Bytes of a stream that are kept at least: whatever a short command writes is had afterwards."""
+"""Bytes of a stream that are kept at least, so that short output can be read after its end."""
 
 SMALL_CHUNK = 4 * 1024
 """Bytes up to which a chunk takes in the next one."""

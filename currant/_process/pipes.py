@@ -114,7 +114,7 @@ class OutputPipe(_Pipe, ByteReceiveStream):
         """Return the bytes in the pipe, at most `max_bytes`; wait for the first byte.
 
         If the pipe is not empty, this is no checkpoint, which saves 15 % of a busy stream's time.
-        All received data goes through `Channel.send`, which is a checkpoint.
+        After each read, `Output` makes a checkpoint.
         """
         max_bytes = min(max_bytes, self._chunk)
         while True:

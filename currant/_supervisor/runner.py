@@ -103,8 +103,8 @@ class Runner:
             the number of last bytes of each stream, or a `Capture`.
         buffer_size: how many messages (among them batches of output of up to 320 KiB) each reader
             may be behind before the commands wait for the reader.  Iteration may also be behind by
-            256 KiB of output at most, or one larger batch, so that the lines of a quiet command do
-            not wait long behind the lines of a chatty command.
+            256 KiB of output at most, or one larger batch, beside the batch that is being read, so
+            that lines do not wait long behind the lines of a chatty command.
         sinks: async callables that take all messages.  Each sink has a subscription of its own, and
             `join` waits for all sinks.  Without a sink, see `unread`.  With a sink, output that
             no task iterates over is discarded for iteration: a loop that begins later finds what

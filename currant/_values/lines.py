@@ -15,7 +15,7 @@ times as much as sending batches.
 from __future__ import annotations
 
 from codecs import utf_8_decode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import BytesIO
 from itertools import chain, repeat
@@ -36,6 +36,7 @@ __all__ = [
     "count_lines",
     "end_of_lines",
     "line_length",
+    "parts_of",
     "split_lines",
 ]
 
@@ -334,6 +335,11 @@ def _lines_of_part(batch: Batch, data: bytes, limit: int) -> Iterator[Line]:
     values = zip(repeat(batch.command), repeat(batch.stream), pieces, endings, repeat(batch.time))
     # Unlike Line._make, this needs no Python frame for each line: 180 ns instead of 280 ns.
     return map(_new_line, repeat(Line), values)
+
+
+def parts_of(batch: Batch) -> Iterator[Batch]:
+    """Cut a batch between lines into batches of about `PART_LINES` lines, one when asked for it."""
+    return (replace(batch, data=part) for part in _parts(batch.data))
 
 
 def _parts(data: bytes) -> Iterator[bytes]:
