@@ -178,7 +178,7 @@ def test_small_batch_goes_before_large_batches(
     make_buffer: MakeBuffer, before: list[BatchMessage], small: BatchMessage, order: str
 ) -> None:
     """It overtakes the output of other commands, and nothing of its own command."""
-    buffer = make_buffer(100)
+    buffer = make_buffer(100, 10**9)
     for message in (*before, small):
         buffer.append(message)
     assert commands_of(take_all(buffer)) == order
@@ -186,7 +186,7 @@ def test_small_batch_goes_before_large_batches(
 
 def test_small_batch_overtakes_a_batch_that_is_being_read(make_buffer: MakeBuffer) -> None:
     """A batch of another command does; a batch of the same command comes after it."""
-    buffer = make_buffer(100)
+    buffer = make_buffer(100, 10**9)
     buffer.append(batch_of(LINE * 100))
     _, large = take_batch(buffer)
     buffer.begin_reading(large)
@@ -200,9 +200,17 @@ def test_small_batch_overtakes_a_batch_that_is_being_read(make_buffer: MakeBuffe
     assert commands_of(take_all(buffer)) == "a"
 
 
+def test_nothing_overtakes_in_a_buffer_for_a_sink(make_buffer: MakeBuffer) -> None:
+    """A sink takes the whole backlog at once, and its lines should not run back in time."""
+    buffer = make_buffer(100)
+    for message in (batch_of(LINE * 100), batch_of(LINE, "b")):
+        buffer.append(message)
+    assert commands_of(take_all(buffer)) == "ab"
+
+
 def test_large_batch_is_overtaken_a_bounded_number_of_times(make_buffer: MakeBuffer) -> None:
     """However many small batches come, the large one has its turn."""
-    buffer = make_buffer(100)
+    buffer = make_buffer(100, 10**9)
     buffer.append(batch_of(LINE * 100))
     taken = []
     for _ in range(MAX_OVERTAKES + 2):
@@ -213,7 +221,7 @@ def test_large_batch_is_overtaken_a_bounded_number_of_times(make_buffer: MakeBuf
 
 def test_small_batch_waits_for_the_count_of_dropped_lines(make_buffer: MakeBuffer) -> None:
     """What is left of a command after a discard comes after the count."""
-    buffer = make_buffer(100)
+    buffer = make_buffer(100, 10**9)
     for message in (batch_of(LINE), batch_of(LINE * 100, "b")):
         buffer.append(message)
     buffer.discard_oldest()
@@ -278,7 +286,7 @@ class Numbered:
 )
 def test_messages_of_a_command_stay_in_order(steps: list[tuple[str | int, str]]) -> None:
     """Whatever overtakes, is returned or discarded: nothing is out of place, no count is wrong."""
-    with closing(Buffer(100)) as buffer:
+    with closing(Buffer(100, 10**9)) as buffer:
         numbered = Numbered(buffer)
         for step, command in steps:
             numbered.do(step, command)
@@ -318,7 +326,7 @@ def test_returned_batches_are_discarded_first(make_buffer: MakeBuffer) -> None:
 
 def test_oldest_output_is_discarded_first(make_buffer: MakeBuffer) -> None:
     """A batch that has overtaken others is newer than they are."""
-    buffer = make_buffer(3)
+    buffer = make_buffer(3, 10**9)
     for message in (batch_of(LINE * 100), batch_of(b"quiet\n", "b"), started(1, "c")):
         buffer.append(message)
     for _ in range(2):

@@ -51,6 +51,8 @@ class Buffer:
     Args:
         max_messages: how many messages the stream holds.
         max_bytes: how many bytes of output to hold before a further large batch has no room.
+            Infinity: as many as come, for a reader that takes the whole backlog at once; then no
+            batch overtakes others.
     """
 
     def __init__(self, max_messages: int, max_bytes: float = inf) -> None:
@@ -102,7 +104,8 @@ class Buffer:
         """
         size = len(batch.data)
         return (
-            self._bytes - size + self._being_read > SMALL_BATCH >= size
+            self._max_bytes < inf
+            and self._bytes - size + self._being_read > SMALL_BATCH >= size
             and self._overtakes < MAX_OVERTAKES > len(self._fast_lane)
             and not self._events
             and not self._ahead[batch.command]
