@@ -644,6 +644,29 @@ async def test_unfinished_line_is_given_at_once_if_asked_for() -> None:
             assert [line.data async for line in job.lines()] == [b"b"]
 
 
+async def test_lines_of_a_large_piece_yield_to_other_tasks() -> None:
+    """A piece may have a hundred thousand lines, and other tasks run in between."""
+    turns = most = since = last = 0
+
+    async def count_turns() -> None:
+        nonlocal turns
+        while True:
+            await checkpoint()
+            turns += 1
+
+    launcher = FakeLauncher(default=Script(stdout=b"\n" * 100_000))
+    async with (
+        Runner({"a": "a"}, launcher=launcher, iterable=False) as runner,
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(count_turns)
+        async for _ in runner["a"].lines():
+            since = since + 1 if turns == last else 1
+            last, most = turns, max(most, since)
+        tasks.cancel_scope.cancel()
+    assert 0 < most < 5_000
+
+
 async def test_lines_tell_what_was_discarded() -> None:
     """A loop that comes too late raises an error, and the next one has the lines that are left."""
     async with Runner([SEQ], iterable=False) as runner:

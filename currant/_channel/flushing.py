@@ -12,7 +12,10 @@ from anyio import current_time
 
 from currant._values.lines import MAX_LINE, LineSplitter
 
-__all__ = ["FlushingSplitter"]
+__all__ = ["HALF_CHARACTER", "FlushingSplitter"]
+
+HALF_CHARACTER = 0.05
+"""Seconds to wait for the rest of a character, if an unfinished line is given at once."""
 
 PATIENCE = 10
 """How many times `flush_after` a line that is never silent may take."""

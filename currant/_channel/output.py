@@ -22,7 +22,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._channel.capture import CapturedOutput
-from currant._channel.flushing import FlushingSplitter
+from currant._channel.flushing import HALF_CHARACTER, FlushingSplitter
 from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._channel.transcript import Transcript
@@ -43,9 +43,6 @@ if TYPE_CHECKING:
     from currant._values.probe import LineProbe
 
 __all__ = ["Output"]
-
-HALF_CHARACTER = 0.05
-"""Seconds to wait for the rest of a character, if an unfinished line is sent at once."""
 
 MATCH_UNFINISHED_AFTER = 0.1
 """Seconds of silence after which an unfinished line counts as it is for a probe."""

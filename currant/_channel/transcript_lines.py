@@ -13,11 +13,12 @@ from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.lowlevel import checkpoint
 
-from currant._channel.flushing import FlushingSplitter
+from currant._channel.flushing import HALF_CHARACTER, FlushingSplitter
 from currant._channel.track import Place
 from currant._values.errors import OutputDiscardedError
-from currant._values.lines import batches_with_limit
+from currant._values.lines import batches_with_limit, parts_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -29,9 +30,6 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
 
 __all__ = ["LineIterator", "TranscriptLines"]
-
-HALF_CHARACTER = 0.05
-"""Seconds to wait for the rest of a character, if an unfinished line is given at once."""
 
 
 class TranscriptLines:
@@ -69,11 +67,13 @@ class TranscriptLines:
         cut = [self._cutters[name].cut[0] for name in streams if self._cutters[name].cut]
         return min(cut, key=itemgetter(0))[1] if cut else None
 
-    def finished(self, lines: Iterator[Line]) -> None:
-        """Drop an exhausted iterator."""
+    def finished(self, lines: Iterator[Line]) -> bool:
+        """Drop an exhausted iterator; return False if another loop has dropped it."""
         for cutter in self._cutters.values():
             if cutter.cut and cutter.cut[0][1] is lines:
                 cutter.cut.popleft()
+                return True
+        return False
 
     async def read(self, cursor: Cursor, streams: Sequence[StreamName]) -> bool:
         """Cut one more piece of the output; return False if the output has ended.
@@ -147,7 +147,7 @@ class _Cutter:
     def _put(self, data: bytes) -> None:
         if data:
             batch = self._make_batch(self._command, self._stream, data, self._time)
-            self.cut.append((self._order, batch.lines()))
+            self.cut += ((self._order, part.lines()) for part in parts_of(batch))
 
 
 class LineIterator:
@@ -181,9 +181,11 @@ class LineIterator:
             # The hot path: most calls end here, without a checkpoint.
             for line in self._here:
                 return line
-            self._lines.finished(self._here)
+            is_turn_over = self._lines.finished(self._here)
             if (oldest := self._lines.oldest(self._streams)) is not None:
                 self._here = oldest
+                if is_turn_over:  # Other tasks run after some hundreds of lines.
+                    await checkpoint()
                 continue
             try:
                 await self._read()
