@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import anyio
 import pytest
 from anyio.abc import ObjectReceiveStream
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from currant import Batch, Dropped, Exited, Started
@@ -284,6 +284,7 @@ class Numbered:
         max_size=60,
     )
 )
+@example([(1_000, "b"), (1, "a"), (1_000, "a"), ("discard", "a"), ("discard", "a")])
 def test_messages_of_a_command_stay_in_order(steps: list[tuple[str | int, str]]) -> None:
     """Whatever overtakes, is returned or discarded: nothing is out of place, no count is wrong."""
     with closing(Buffer(100, 10**9)) as buffer:

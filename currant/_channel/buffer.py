@@ -162,15 +162,19 @@ class Buffer:
         """
         if (batch := self._drop_from_set_aside()) is not None:
             return batch
-        if self._length:
-            position, message = self._take_from_stream()
-        else:
-            position, message = self._take_from_fast_lane()
+        if not self._length:
+            _, batch = self._take_from_fast_lane()
+            self._drop(batch)
+            return batch
+        message = self._remove_from_stream()
         if isinstance(message, Batch):
+            if any(batch.command == message.command for batch in self._fast_lane):
+                self._set_fast_lane_aside()  # Those are older.
             self._drop(message)
         else:
             self._set_fast_lane_aside()
-            self._keep(position, message)
+            self._position += 1
+            self._keep(self._position, message)
         return message
 
     def close(self) -> None:
@@ -189,14 +193,17 @@ class Buffer:
             del self._ahead[command]
 
     def _take_from_stream(self) -> tuple[Position, BatchMessage]:
+        self._position += 1
+        return self._position, self._remove_from_stream()
+
+    def _remove_from_stream(self) -> BatchMessage:
         message = self._receive.receive_nowait()
         self._length -= 1
         if not isinstance(message, Batch):
             self._events -= 1
         self._overtakes = 0
         self._no_longer_ahead(message.command)
-        self._position += 1
-        return self._position, message
+        return message
 
     def _take_from_fast_lane(self) -> tuple[Position, Batch]:
         self._position += 1
