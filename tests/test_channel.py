@@ -382,6 +382,20 @@ def test_closed_buffer_reports_dropped_lines_before_later_messages(make_buffer: 
     assert rest == [batch_of(b"last\n"), end]
 
 
+def test_count_comes_after_what_is_left_of_a_batch_being_read(make_buffer: MakeBuffer) -> None:
+    """Lines that were dropped while a reader held an earlier batch come after the rest of it."""
+    buffer = make_buffer(2)
+    for data in (b"1\n2\n", b"3\n"):
+        buffer.append(batch_of(data))
+    position, _ = take_batch(buffer)
+    buffer.discard_oldest()
+    buffer.close()
+    buffer.unread(position, batch_of(b"2\n"))
+    rest, count = take_all(buffer)
+    assert rest == batch_of(b"2\n")
+    assert isinstance(count, Dropped)
+
+
 # ---- what a user sees ----
 
 

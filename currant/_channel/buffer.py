@@ -180,6 +180,7 @@ class Buffer:
     def close(self) -> None:
         """Close the stream; if messages are left, they stay here and can still be taken."""
         for command in list(self._dropped):
+            self._position += 1  # What is left of a batch that is being read comes before.
             self._set_aside.append((self._position, self._take_dropped(command)))
         self._set_fast_lane_aside()
         while self._length:
