@@ -84,29 +84,26 @@ class Buffer:
 
     def append(self, message: BatchMessage) -> None:
         """Add `message`; the caller has checked that there is room for it."""
-        self._bytes += size_of(message)
-        if isinstance(message, Batch):
-            if self._may_overtake(message):
-                self._fast_lane.append(message)
-                self._overtakes += 1
-                return
+        if isinstance(message, Batch) and self._may_overtake(message):
+            self._fast_lane.append(message)
+            self._overtakes += 1
         else:
-            self._events += 1
-        self._send.send_nowait(message)
-        self._length += 1
-        self._ahead[message.command] += 1
+            self._send.send_nowait(message)
+            self._length += 1
+            self._events += not isinstance(message, Batch)
+            self._ahead[message.command] += 1
+        self._bytes += size_of(message)
 
     def _may_overtake(self, batch: Batch) -> bool:
-        """Return whether `batch`, which is counted already, may enter the fast lane.
+        """Return whether `batch` may enter the fast lane.
 
         It is small, more than a small batch comes before it, and none of that is an event or of its
         command.
         """
-        size = len(batch.data)
         return (
             self._max_bytes < inf
-            and self._bytes - size + self._being_read > SMALL_BATCH >= size
-            and self._overtakes < MAX_OVERTAKES > len(self._fast_lane)
+            and len(batch.data) <= SMALL_BATCH < self._bytes + self._being_read
+            and max(self._overtakes, len(self._fast_lane)) < MAX_OVERTAKES
             and not self._events
             and not self._ahead[batch.command]
             and self._may_use_fast_lane

@@ -55,8 +55,8 @@ LINES_PER_SHARED_TURN = 200
 """The same if there are several commands.
 
 A line of a quiet command comes two or three turns after it was written, unless sixteen others have
-come first, or the output was not read for a while.
-A turn ends with a checkpoint, which takes as long as 40 lines.
+come first, or the output was not read for a while.  A turn ends with a checkpoint, which takes as
+long as 40 lines.
 """
 
 T_Message = TypeVar("T_Message")
