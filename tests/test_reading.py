@@ -175,8 +175,9 @@ async def test_batches_returned_by_two_readers_are_in_order() -> None:
         assert sorted(lines) == b"".join(halves).splitlines(keepends=True)
 
 
-async def test_reading_a_long_line_in_small_chunks_yields() -> None:
-    """Reading yields even if no line is complete yet."""
+@pytest.mark.parametrize("chunk", [b"x", b"x\n"])
+async def test_reading_small_chunks_yields(chunk: bytes) -> None:
+    """Reading yields after each chunk: if no line is complete yet, and if there is room to send."""
 
     class SmallChunks(ByteReceiveStream):
         left = 1000
@@ -185,7 +186,7 @@ async def test_reading_a_long_line_in_small_chunks_yields() -> None:
             self.left -= 1
             if self.left < 0:
                 raise anyio.EndOfStream
-            return b"x"
+            return chunk
 
         async def aclose(self) -> None:
             await checkpoint()
@@ -194,7 +195,6 @@ async def test_reading_a_long_line_in_small_chunks_yields() -> None:
     turns = 0
 
     async def send(batch: Batch) -> None:
-        await checkpoint()
         sent.append(batch)
 
     async def count_turns() -> None:
@@ -208,7 +208,7 @@ async def test_reading_a_long_line_in_small_chunks_yields() -> None:
         async with anyio.create_task_group() as reading:
             await Output("a", None, (), send).read(SmallChunks(), None, reading)
         tasks.cancel_scope.cancel()
-    assert [batch.data for batch in sent] == [b"x" * 1000]
+    assert b"".join(batch.data for batch in sent) == chunk * 1000
     assert turns >= 500
 
 

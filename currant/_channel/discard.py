@@ -5,10 +5,7 @@ from __future__ import annotations
 from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
-from anyio.lowlevel import checkpoint
-
 from currant._channel.transcript import Transcript
-from currant._values.lines import Batch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,9 +20,7 @@ class Discard:
     """Takes the messages of a command, and forgets them."""
 
     async def send(self, message: BatchMessage) -> None:
-        """Forget `message`; other tasks get a turn after each batch."""
-        if isinstance(message, Batch):
-            await checkpoint()
+        """Forget `message`."""
 
     def send_nowait(self, message: BatchMessage) -> bool:  # noqa: ARG002 - for subclasses
         """Forget a message that is no batch; return True, for there is always room."""
