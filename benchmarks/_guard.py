@@ -29,8 +29,12 @@ PASSES = 500
 
 @contextmanager
 def guarded() -> Iterator[dict[str, str]]:
-    """Yield the environment for new processes; kill those that are left at the end."""
+    """Yield the environment for new processes; kill those that are left at the end.
+
+    In it, Python may write compiled modules, as after an installation.
+    """
     value = uuid.uuid4().hex
+    env = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks._guard", f"{MARK}={value}"],
         stdin=subprocess.PIPE,
@@ -38,7 +42,7 @@ def guarded() -> Iterator[dict[str, str]]:
         start_new_session=True,  # Ctrl-C must not reach the helper.
     ) as helper:
         try:
-            yield os.environ | {MARK: value}
+            yield env | {MARK: value}
         finally:
             left = int(helper.communicate()[0])
             if left:

@@ -191,11 +191,7 @@ def _read(fd: int, deadline: float) -> Iterable[bytes]:
 
 
 def _start(argv: list[str], stdout: BinaryIO | int) -> subprocess.Popen[bytes]:
-    """Start a program; let Python write compiled modules, as after an installation."""
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-    return subprocess.Popen(
-        argv, stdin=subprocess.DEVNULL, stdout=stdout, env=env, start_new_session=True
-    )
+    return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=stdout, start_new_session=True)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

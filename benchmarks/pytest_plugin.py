@@ -102,7 +102,6 @@ def _suite(folder: Path, name: str, text: str, *plugins: str) -> tuple[float, fl
     (place / "conftest.py").write_text(TIMES)
     (place / "test_it.py").write_text(text)
     env = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
-    env.pop("PYTHONDONTWRITEBYTECODE", None)
     options = ("-q", "-s", "-p", "no:cacheprovider", *plugins)
     began = perf_counter()
     done = subprocess.run(

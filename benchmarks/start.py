@@ -17,7 +17,6 @@ The peer is a program with a Runner of the same commands.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from functools import partial
@@ -73,9 +72,8 @@ def _medians(*programs: Sequence[str], setting: Setting) -> list[float]:
 
 
 def _milliseconds(argv: Sequence[str]) -> float:
-    env = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
     began = perf_counter()
-    subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=env, check=True)
+    subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, check=True)
     return (perf_counter() - began) * 1e3
 
 
