@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import warnings
 from contextlib import suppress
+from itertools import pairwise
 from random import Random
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,7 @@ from currant._channel.channel import Channel
 from currant._channel.flushing import FlushingSplitter
 from currant._channel.output import Output
 from currant._channel.readers import (
+    LINES_PER_MESSAGE,
     LINES_PER_SHARED_TURN,
     LINES_PER_TURN,
     BatchReader,
@@ -154,6 +156,41 @@ async def test_reading_a_large_batch_yields_to_other_tasks(producers: int, limit
     assert written(lines) == NUMBERS + b"end\n"
     # The order of two tasks may change from turn to turn.
     assert LINES_PER_SHARED_TURN / 2 < most <= 2 * limit
+
+
+@pytest.mark.parametrize("reader", [LineReader, BatchReader])
+@pytest.mark.parametrize("kind", ["event", "line"])
+async def test_short_messages_share_a_turn(
+    kind: str, reader: type[LineReader | BatchReader]
+) -> None:
+    """A reader takes several messages between two turns of the senders, or it never catches up."""
+    number = 400
+    channel = Channel(number)
+    channel.add_producer()
+    channel.add_producer()
+    started, line = Started("a", 1, 1, 0.0, None, 0.0), Batch("a", "stdout", b"x\n", 0.0)
+    for _ in range(number):
+        await channel.send(started if kind == "event" else line)
+    turns: list[int] = []
+
+    async def note_turns() -> None:
+        while True:
+            await checkpoint()
+            turns.append(read)
+
+    read = 0
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(note_turns)
+        messages = reader(channel.readers)
+        while read < number:
+            await anext(messages)
+            read += 1
+        tasks.cancel_scope.cancel()
+    channel.close()
+    most = max(after - before for before, after in pairwise(turns))
+    limit = LINES_PER_SHARED_TURN // LINES_PER_MESSAGE + 1
+    # The order of two tasks may change from turn to turn.
+    assert limit / 2 < most <= 2 * limit
 
 
 async def test_batches_returned_by_two_readers_are_in_order() -> None:

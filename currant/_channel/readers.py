@@ -59,6 +59,14 @@ come first, or the output was not read for a while.  A turn ends with a checkpoi
 long as 40 lines.
 """
 
+LINES_PER_MESSAGE = 12
+"""As how many lines a message counts, beside the lines in it.
+
+If a turn ended with each message, hundreds of commands that start and end would send messages
+faster than a reader takes them.  Then each message has to wait for room, which costs a command a
+third of its time.
+"""
+
 T_Message = TypeVar("T_Message")
 
 
@@ -68,13 +76,24 @@ class Iteration(ReaderTask):
     Attributes:
         open_batches: the batches that the reader has taken and not read to the end: at most two.
             The second has overtaken the first, and is being read.
+        lines: how many lines of this turn the reader has had; infinity: the turn is over.
     """
 
-    __slots__ = ("open_batches",)
+    __slots__ = ("lines", "open_batches")
 
     def __init__(self) -> None:
         super().__init__()
         self.open_batches: list[OpenBatch] = []
+        self.lines = inf
+
+    def count(self, message: BatchMessage) -> None:
+        """Count a message that the reader gets; with a large batch, the turn is over."""
+        if size_of(message) > SMALL_BATCH:
+            self.lines = inf
+        else:
+            self.lines += LINES_PER_MESSAGE
+            if isinstance(message, Batch):
+                self.lines += message.data.count(b"\n")
 
 
 class OpenBatch:
@@ -155,7 +174,9 @@ class Readers(Subscription):
         self._home.check_thread("the iteration over a Runner")
 
     async def begin_step(self, iteration: Iteration) -> None:
-        """Begin a step of a loop.  This is a checkpoint, unless the step will wait for a message.
+        """Begin a step of a loop.
+
+        If the last turn is over, this is a checkpoint, unless the step will wait for a message.
 
         Raises:
             WrongLoopError: the reader belongs to another event loop.
@@ -166,8 +187,10 @@ class Readers(Subscription):
         self._unread_since = None
         # Here, not in the loop of `next`: two readers that wait would wake one another without end.
         self.wake()
-        if iteration.open_batches or self.has_messages:
+        is_over = iteration.lines >= self.lines_per_turn
+        if is_over and (iteration.open_batches or self.has_messages):
             await checkpoint()
+            iteration.lines = 0
 
     async def next(self, iteration: Iteration) -> tuple[Position, BatchMessage]:
         """Return the oldest message, and its position.  Not a checkpoint if there is a message.
@@ -180,6 +203,7 @@ class Readers(Subscription):
                 self.leave(iteration)
                 raise StopAsyncIteration
             await self.changed()
+            iteration.lines = 0
         return self.take()
 
     def open_batch(self, iteration: Iteration, position: Position, batch: Batch) -> None:
@@ -296,6 +320,7 @@ class BatchReader(_Reader[BatchMessage]):
     async def __anext__(self) -> BatchMessage:
         await self._readers.begin_step(self._iteration)
         _, message = await self._readers.next(self._iteration)
+        self._iteration.count(message)
         return message
 
 
@@ -329,12 +354,14 @@ class LineReader(_Reader[Message]):
             while True:
                 while iteration.open_batches:
                     readers.open_overtaking(iteration)
-                    lines = iteration.open_batches[-1].lines
-                    self._lines = islice(lines, readers.lines_per_turn)
+                    read = iteration.open_batches[-1]
+                    self._lines = islice(read.lines, readers.lines_per_turn)
                     for line in self._lines:
+                        iteration.count(read.batch)
                         return line
                     readers.close_batch(iteration)
                 position, message = await readers.next(iteration)
                 if not isinstance(message, Batch):
+                    iteration.count(message)
                     return message
                 readers.open_batch(iteration, position, message)
