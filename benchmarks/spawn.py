@@ -3,9 +3,10 @@
 A thousand times `true`, 1, 16 and 64 at a time.  The time runs from before the first start until
 after the last exit.  The peers are `subprocess.run` in a loop, which runs one command at a time and
 uses pipes as currant does; and `xargs -P` and GNU parallel, whose commands inherit the output.  GNU
-parallel runs only 200 commands.  Beside currant, a task sleeps for a millisecond again and again;
-its longest sleep is the longest time that the event loop was blocked.  The processor time is that
-of this process alone, without the commands.
+parallel runs only 200 commands.  Beside currant, a task sleeps for ten milliseconds again and
+again; the latest that it wakes is the longest time that the event loop was blocked.  The processor
+time is that of this process alone, without the commands.  Nothing reads the messages of the Runner,
+except in the rows that say so.
 
 Another trial runs ten thousand times `true`, 16 at a time, and compares the last thousand with the
 second.  (While the first thousand runs, the others are being registered.)  A sink notes the time of
@@ -43,6 +44,9 @@ AT_LEAST_OF_XARGS = {1: None, 16: 1.0, 64: None}
 MOST_TIME = {1: None, 16: 2.0, 64: None}
 """The targets for this process's processor time, as a ratio to `subprocess.run`."""
 
+BEAT = 0.01
+"""Seconds; each beat takes 50 µs of processor time."""
+
 LONGEST_GAP = {1: None, 16: 20, 64: None}
 """Milliseconds that the event loop may be blocked, by the number of commands at a time."""
 
@@ -57,14 +61,16 @@ def _count(setting: Setting) -> int:
     return 100 if setting.quick else 1000
 
 
-async def currant(at_a_time: int, setting: Setting) -> Sample:
-    """Run the commands in a Runner without a reader."""
+async def currant(at_a_time: int, setting: Setting, *, is_read: bool = False) -> Sample:
+    """Run the commands in a Runner."""
     gaps = [0.0]
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_beat, gaps)
         began, used = perf_counter(), _processor_time()
         async with Runner([[TRUE]] * _count(setting), max_processes=at_a_time) as runner:
-            pass
+            if is_read:
+                async for _ in runner:
+                    pass
         seconds, used = perf_counter() - began, _processor_time() - used
         tasks.cancel_scope.cancel()
     assert runner.results.ok
@@ -103,9 +109,9 @@ async def many(setting: Setting) -> Sample:
 
 async def _beat(gaps: list[float]) -> None:
     while True:
-        began = perf_counter()
-        await anyio.sleep(0.001)
-        gaps.append(perf_counter() - began)
+        due = perf_counter() + BEAT
+        await anyio.sleep(BEAT)
+        gaps.append(perf_counter() - due)
 
 
 def in_a_loop(setting: Setting) -> Sample:
@@ -161,10 +167,12 @@ def _trial(at_a_time: int) -> Trial:
                 at_most=MOST_TIME[at_a_time],
             ),
             Row(f"{what}: longest gap of the event loop", "ms", "gap", limit=longest),
+            Row(f"{what}, read", "commands/s", "rate", "in a loop", loop, ours="read"),
         ]
 
     sides: dict[str, LoopSide | PlainSide] = {
         "currant": LoopSide(partial(currant, at_a_time)),
+        "read": LoopSide(partial(currant, at_a_time, is_read=True)),
         "in a loop": PlainSide(in_a_loop),
         "xargs": PlainSide(partial(xargs, at_a_time), "xargs"),
         "parallel": PlainSide(partial(parallel, at_a_time), "parallel"),
