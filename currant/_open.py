@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from currant._process.local import LocalLauncher
 from currant._supervisor.beside import with_stop_commands
-from currant._supervisor.job import until_up
+from currant._supervisor.job import Job, until_up
 from currant._supervisor.runner import Runner
 from currant._values.command import PIPE, single_command
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator
-    from contextlib import AbstractAsyncContextManager
+    from types import TracebackType
 
-    from currant._supervisor.job import Job
     from currant._values.command import Command, CommandLike, CommandOptions
 
 __all__ = ["open_process"]
@@ -57,10 +56,33 @@ def open_process(
             command is missing.
         LaunchError: on entry: the process could not be started.
         NotReadyError: on entry: the command has a `ready` probe and did not become ready.
+        RuntimeError: on entry: the block was entered before; call `open_process` again.
 
     Cancellation: stops the command, with its grace, as in a Runner.
     """
-    return _opened(_prepared(command, options))
+    return _Block(_opened(_prepared(command, options)))
+
+
+class _Block(AbstractAsyncContextManager[Job]):
+    """A context manager of `asynccontextmanager`, with an error of its own for a second use."""
+
+    def __init__(self, block: AbstractAsyncContextManager[Job]) -> None:
+        self._block = block
+        self._is_used = False
+
+    async def __aenter__(self) -> Job:
+        if self._is_used:
+            raise RuntimeError("the block of open_process is for one use; call open_process again")
+        self._is_used = True
+        return await self._block.__aenter__()
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_val: BaseException | None,
+        exc_tb: TracebackType | None,
+    ) -> bool | None:
+        return await self._block.__aexit__(exc_type, exc_val, exc_tb)
 
 
 @asynccontextmanager

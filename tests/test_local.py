@@ -575,6 +575,18 @@ async def test_grace_counts_for_the_whole_group() -> None:
         assert not is_alive(grandchild)
 
 
+async def test_launcher_serves_one_runner_at_a_time() -> None:
+    """After the block of the first Runner, another Runner may use the launcher."""
+    launcher = LocalLauncher()
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=launcher):
+            with pytest.raises(RuntimeError, match="has already been entered"):
+                async with Runner(launcher=launcher):
+                    pytest.fail("the block was entered")
+        async with Runner(["true"], launcher=launcher) as runner:
+            assert (await runner.join()).ok
+
+
 @pytest.mark.parametrize("ignores", [False, True])
 async def test_leaving_the_launcher_ends_whole_groups(ignores: bool) -> None:
     """Closing a process ends its whole group, with or without a leader."""

@@ -393,6 +393,19 @@ async def test_nothing_runs_after_a_close() -> None:
     assert launcher.launched == []
 
 
+async def test_a_block_is_for_one_use() -> None:
+    """A second entry raises an error that says what to do, inside of the block and after it."""
+    results = currant.map("x", range(1), launcher=FakeLauncher())
+    async with results:
+        with pytest.raises(RuntimeError, match="for one use; call map again"):
+            async with results:
+                pytest.fail("entered again")
+        assert [item async for item, _ in results] == [0]
+    with pytest.raises(RuntimeError, match="for one use; call map again"):
+        async with results:
+            pytest.fail("entered again")
+
+
 async def test_context_variables_are_those_of_the_first_step() -> None:
     """A function of the caller sees them, on each event loop."""
     variable: ContextVar[str] = ContextVar("variable")

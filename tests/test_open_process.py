@@ -114,7 +114,20 @@ async def test_entry_waits_for_a_probe() -> None:
                 pytest.fail("the block was entered")
 
 
-async def test_block_is_for_one_use() -> None:
-    """Two blocks are two processes, and each can be entered in the other."""
+async def test_two_blocks_are_two_processes() -> None:
+    """Each can be entered in the other."""
     async with open_process(FOREVER) as one, open_process(FOREVER) as two:
         assert one.pid != two.pid
+
+
+async def test_block_is_for_one_use() -> None:
+    """A second entry raises an error that says what to do, inside of the block and after it."""
+    block = open_process(FOREVER)
+    async with block as job:
+        with pytest.raises(RuntimeError, match="for one use; call open_process again"):
+            async with block:
+                pytest.fail("entered again")
+        assert job.state == "running"
+    with pytest.raises(RuntimeError, match="for one use; call open_process again"):
+        async with block:
+            pytest.fail("entered again")

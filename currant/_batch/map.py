@@ -163,6 +163,7 @@ class Map(Generic[T]):
         self._work = work
         self._barrier = barrier
         self._has_begun = False
+        self._is_entered = False
         self._is_killed = False
 
     def __repr__(self) -> str:
@@ -237,7 +238,10 @@ class Map(Generic[T]):
         return sum([await attempt.send_signal(number, to) for attempt in attempts])
 
     async def __aenter__(self) -> Self:
+        if self._is_entered:
+            raise RuntimeError("a Map is for one use; call map again")
         self._begin()
+        self._is_entered = True
         return self
 
     async def __aexit__(

@@ -66,6 +66,8 @@ CHECKS_AT_A_TIME = 50
 class LocalLauncher:
     """Starts processes on this machine, each in a process group of its own.
 
+    One `LocalLauncher` serves one Runner at a time.
+
     Args:
         orphan_guard: whether a helper process ends the processes if this program dies.
         cgroup: whether each process has a control group, which no descendant leaves; ``"auto"``:
@@ -98,17 +100,18 @@ class LocalLauncher:
         self._attempts: Counter[str] = Counter()
         self._unswept: dict[str, StopSpec] = {}
         self._unstoppable: set[int] = set()
-        self._left = False
+        self._is_entered = False
         close_in_forks(self)
 
     async def __aenter__(self) -> Self:
+        if self._is_entered:
+            raise RuntimeError("this launcher has already been entered")
         if sigchld_is_ignored():
             raise CurrantError(
                 "SIGCHLD is ignored in this program, so the system discards the exit status of its "
                 "children; call signal.signal(signal.SIGCHLD, signal.SIG_DFL) before running "
                 "commands"
             )
-        self._left = False
         folder = self._containment.find()
         if self._owns_guard:
             self._guard.start(folder)
@@ -118,6 +121,7 @@ class LocalLauncher:
             if self._owns_guard:
                 self._guard.close()
             raise
+        self._is_entered = True
         return self
 
     async def __aexit__(
@@ -126,7 +130,7 @@ class LocalLauncher:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._left = True
+        self._is_entered = False
         try:
             if self._processes:
                 async with anyio.create_task_group() as tasks:
@@ -185,7 +189,7 @@ class LocalLauncher:
         # Not only OSError: each event loop rejects wrong arguments with other errors.
         except Exception as error:
             raise LaunchError(name, explain(command, error)) from error
-        if self._left:
+        if not self._is_entered:
             await process.aclose()
             raise LaunchError(name, "its launcher was left during the start")
         return process
