@@ -299,8 +299,10 @@ async def test_escapee_that_holds_the_output_does_not_block_join(
 ) -> None:
     """join returns, and output that was written before is delivered."""
     script = f"{lifeline.hold('leader')}; setsid sh -c '{STAYS}' & {gate.wait}; echo hi; exit 3"
+    command = Command.shell(script, name="c")
+    launcher = LocalLauncher(_limits=ShutdownLimits(drain=0.05))
     with fail_after(LIMIT):
-        async with Runner({"c": Command.shell(script)}, capture=True) as runner:
+        async with Runner([command], capture=True, launcher=launcher) as runner:
             await until_out(lifeline, gate)
             results = await runner.join()
             assert results["c"].stdout == b"hi\n"

@@ -18,6 +18,7 @@ from currant import (
     Exited,
     JobEndedError,
     Line,
+    LocalLauncher,
     RestartPolicy,
     Runner,
     Started,
@@ -139,7 +140,8 @@ async def test_an_escapee_that_holds_the_output_open_does_not_block_the_runner()
         "os.setsid(); os.write(1, b'%d\\n' % os.getpid()); os.write(tell, b'.')\n"
         "time.sleep(9999)\n"
     )
-    async with Runner({"c": [sys.executable, "-c", escapee]}) as runner:
+    launcher = LocalLauncher(_limits=ShutdownLimits(drain=0.05))
+    async with Runner({"c": [sys.executable, "-c", escapee]}, launcher=launcher) as runner:
         with anyio.fail_after(30):
             messages = await messages_of(runner)
     lines = [message for message in messages if isinstance(message, Line)]
@@ -336,7 +338,7 @@ async def test_a_command_that_cannot_start_stops_the_others() -> None:
 async def test_a_process_that_survives_sigkill_does_not_hang_the_runner() -> None:
     """The wait is bounded, and the result has an error that mentions SIGKILL."""
     immortal = Script(exit=None, ignores={signal.SIGTERM, signal.SIGKILL})
-    launcher = FakeLauncher({"d": immortal})
+    launcher = FakeLauncher({"d": immortal}, _limits=ShutdownLimits(reap=0.05))
     async with Runner(["d"], launcher=launcher, grace=0) as runner:
         await runner["d"].until_started()
         runner.kill()
@@ -398,7 +400,7 @@ async def test_an_escapee_that_holds_stdin_open_does_not_block_the_runner() -> N
 async def test_a_process_that_survives_sigkill_is_not_restarted() -> None:
     """No second process is started next to it, neither by restart() nor by the policy."""
     immortal = Script(exit=None, ignores={signal.SIGTERM, signal.SIGKILL})
-    launcher = FakeLauncher({"d": immortal})
+    launcher = FakeLauncher({"d": immortal}, _limits=ShutdownLimits(reap=0.05))
     async with Runner(["d"], launcher=launcher, grace=0, restart="always") as runner:
         await runner["d"].until_started()
         with anyio.fail_after(30), pytest.raises(JobEndedError):

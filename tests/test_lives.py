@@ -33,6 +33,7 @@ from currant import (
     ready,
 )
 from currant._supervisor.lifecycle import Lifecycle
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.sinks import ConsoleSink, DirectorySink
 from currant.testing import FakeLauncher, Script
 from tests.reading import first_line, messages_of
@@ -246,7 +247,7 @@ async def test_escapees_of_one_life_are_gone_before_the_next(
 
 async def test_a_process_that_survives_sigkill_is_not_run_beside() -> None:
     """No second process is started next to it, neither by restart nor by its name."""
-    launcher = FakeLauncher(default=IMMORTAL)
+    launcher = FakeLauncher(default=IMMORTAL, _limits=ShutdownLimits(reap=0.05))
     async with Runner(["c"], launcher=launcher, grace=0) as runner:
         await runner["c"].until_started()
         await end(runner["c"])

@@ -32,6 +32,7 @@ from currant import (
     TimeLimitError,
     run_process,
 )
+from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
@@ -433,7 +434,8 @@ async def test_interrupt_before_the_output_is_read_ends_the_reading() -> None:
 
 async def test_process_that_survives_sigkill_is_a_failure() -> None:
     """The call ends in bounded time, and the error says which process is left."""
-    fake = FakeLauncher({"c": Script(exit=None, ignores={SIGTERM, SIGKILL})})
+    immortal = Script(exit=None, ignores={SIGTERM, SIGKILL})
+    fake = FakeLauncher({"c": immortal}, _limits=ShutdownLimits(reap=0.05))
     with fail_after(LIMIT), pytest.raises(CommandFailed, match="still exists") as caught:
         await run_process("c", launcher=fake, timeout=0.01, grace=0.01)
     assert isinstance(caught.value.__cause__, CannotStopError)
