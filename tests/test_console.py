@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from currant.sinks import Color
     from tests.lifeline import Gate
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 A, LONG = Command(["a"]), Command(["longer"])
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from currant import Job
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 RUNS = Script(exit=None)
 

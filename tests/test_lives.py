@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from currant.testing import FakeProcess
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 SOON = 0.001
 RUNNING = Script(exit=None)

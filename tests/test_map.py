@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from currant import BatchMessage
     from tests.lifeline import Gate, Lifeline
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 
 def held(lifeline: Lifeline) -> Command:
@@ -358,7 +358,7 @@ async def test_async_items_may_have_a_scope_around_their_yield() -> None:
     assert closed == [True] * 2
 
 
-@pytest.mark.backends("asyncio", "uvloop")
+@pytest.mark.backends("asyncio")
 async def test_a_cancellation_of_the_items_own_is_an_error() -> None:
     """Otherwise the loop would end as if there were no more items."""
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
 pytestmark = [
     pytest.mark.anyio,
+    pytest.mark.backends("asyncio", "trio"),
     pytest.mark.usefixtures("runtime"),
     pytest.mark.skipif(
         find_spec("mcp") is None, reason="mcp is not installed: pip install -e '.[test]'"

@@ -36,7 +36,7 @@ from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
 if TYPE_CHECKING:
     from currant import Message
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 
 def bytes_of(messages: list[Message], stream: str) -> bytes:

@@ -120,6 +120,7 @@ def test_each_program_runs_as_printed(example: Example, folder: Path) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.backends("asyncio", "trio")
 @pytest.mark.parametrize("example", COROUTINES, ids=str)
 async def test_each_async_program_runs_as_printed(
     example: Example, folder: Path, capsys: pytest.CaptureFixture[str]

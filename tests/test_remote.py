@@ -17,7 +17,8 @@ from tests.test_launchers import TestLocalLauncher  # noqa: E402
 if TYPE_CHECKING:
     from currant import Launcher
 
-pytestmark = needs_proc
+# As in test_hosts_contract.
+pytestmark = [needs_proc, pytest.mark.backends("asyncio", "trio")]
 
 
 class TestRemoteLauncher(TestLocalLauncher):

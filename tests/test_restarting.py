@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from currant import Message
     from currant._values.restart import RestartWhen
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
 
 AT_ONCE = RestartPolicy("on-failure", delay=0)
 NEVER_AGAIN = RestartPolicy("on-failure", delay=3600, max_delay=3600)

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
 
     from currant import Sink
 
+pytestmark = pytest.mark.backends("asyncio", "trio")
 
 Color = Literal["auto", "always", "never"]
 

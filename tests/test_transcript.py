@@ -23,6 +23,8 @@ from tests.waiting import LIMIT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+pytestmark = pytest.mark.backends("asyncio", "trio")
+
 CHUNK = b"x" * 64 * 1024
 
 
