@@ -33,23 +33,27 @@ FAST_TESTS = [
     "--dist=worksteal",
 ]
 # Other dependencies or a newer Python change nothing here: an agent needs no dependency and runs on
-# each Python in test_shipment.py, and what the examples of pages and docstrings call has own tests.
+# each Python in test_shipment.py, what the examples of pages and docstrings call has own tests, a
+# simulation is a benchmark, and templates are filled in for shells.
 NOT_TWICE = [
     f"--ignore=tests/test_{name}.py"
     for name in (
-        *("hosts_contract", "hosts_lost", "remote_lost", "remote_ssh"),
+        *("hosts_contract", "hosts_lost", "remote", "remote_lost", "remote_ssh"),
         *("ssh", "ssh_faults", "ssh_hosts", "transports"),
         *("docstring_examples", "examples", "pytest_pages", "readme"),
         *("example_agent", "example_batch", "example_frontend", "example_suite"),
+        *("fleet", "map_template"),
     )
 ]
 
-# What the operating system does with processes, files and sockets: no dependency changes that.
+# What the operating system does with processes, files and sockets, and what needs nothing but the
+# standard library: no dependency changes that.
 NOT_OF_DEPENDENCIES = [
     f"--ignore=tests/test_{name}.py"
     for name in (
         *("containment", "escapees", "guard", "hosts", "kill", "leftovers", "posix", "pty"),
-        *("ready_file", "ready_servers", "remote", "remote_faults", "remote_seam", "shipment"),
+        *("ready_file", "ready_servers", "remote_faults", "remote_seam", "shipment"),
+        *("command", "lines", "line_pattern", "map_log", "map_results_folder", "wire"),
     )
 ]
 
