@@ -158,12 +158,12 @@ async def test_memory_does_not_grow_with_the_number_of_items() -> None:
     launcher = FakeLauncher(keep=10)
     at: dict[int, int] = {}
     count = 0
-    async for _ in currant.map("x", range(6000), max_processes=4, launcher=launcher):
+    async for _ in currant.map("x", range(3000), max_processes=4, launcher=launcher):
         count += 1
-        if count in (2000, 6000):
+        if count in (1000, 3000):
             gc.collect()
             at[count] = len(gc.get_objects())
-    assert at[6000] - at[2000] < 3000  # of 4000 commands
+    assert at[3000] - at[1000] < 1500  # of 2000 commands
 
 
 async def test_no_items_are_no_results() -> None:
