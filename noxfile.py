@@ -116,11 +116,14 @@ def lowest(session: nox.Session) -> None:
     session.run("python", "-m", "pytest", *(session.posargs or [*FAST_TESTS, *others]))
     # The tests need a newer pytest than the plugin, so the suites of its tests have their own.
     suites = Path(session.create_tmp()).absolute() / "pytest"
-    session.run("python", "-m", "venv", str(suites), silent=True)
-    old = [f"{SUITES_PYTEST}.*", "redis", "pytest-xdist"]
-    session.run(
-        f"{suites}/bin/python", "-m", "pip", "install", "-q", "-e", ".[cli]", *old, external=True
-    )
+    old = ["-e", ".[cli]", f"{SUITES_PYTEST}.*", "redis", "pytest-xdist"]
+    if session.venv_backend == "uv":
+        python = shutil.which("python", path=session.bin)
+        session.run("uv", "venv", "-q", "--allow-existing", f"--python={python}", str(suites))
+        session.run("uv", "pip", "install", "-q", f"--python={suites}", *old)
+    else:
+        session.run("python", "-m", "venv", str(suites), silent=True)
+        session.run(f"{suites}/bin/python", "-m", "pip", "install", "-q", *old, external=True)
     env = {"CURRANT_SUITE_PYTHON": f"{suites}/bin/python"}
     several = f"--numprocesses={WORKERS}"
     session.run("python", "-m", "pytest", "--backend=asyncio", several, *PLUGIN_TESTS, env=env)
