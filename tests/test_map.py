@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
-from anyio import fail_after, to_thread, wait_all_tasks_blocked
+from anyio import fail_after, get_running_tasks, to_thread, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 import currant
@@ -151,6 +151,26 @@ async def test_a_plain_iterable_is_taken_from_lazily() -> None:
         for _ in range(20):
             await anext(results)
         assert len(taken) <= 20 + 3 * 3
+
+
+async def slots() -> int:
+    """Wait until nothing happens, and return how many slots there are."""
+    await wait_all_tasks_blocked()
+    return sum("currant slot" in (task.name or "") for task in get_running_tasks())
+
+
+async def test_there_are_no_more_slots_than_items_at_once() -> None:
+    """A number that means "no limit" costs nothing, and an idle slot takes the next item."""
+    send, receive = anyio.create_memory_object_stream[int](10)
+    launcher = FakeLauncher({"x#10": Script(exit=None), "x#11": Script(exit=None)})
+    async with send, currant.map("x", receive, max_processes=100, launcher=launcher) as results:
+        for number in range(9):
+            await send.send(number)
+            await anext(results)
+            assert await slots() <= 2
+        await send.send(9)
+        await send.send(10)
+        assert await slots() == 3  # One waits for an item.
 
 
 async def test_memory_does_not_grow_with_the_number_of_items() -> None:

@@ -151,6 +151,7 @@ class Work(Generic[T]):
         self._some_ended = Notifier()
         self._entry = anyio.CancelScope()  # of the launcher, which may take long
         self._is_entered = False
+        self._idle_slots = 0  # those that wait for an item
 
     @property
     def has_started(self) -> bool:
@@ -236,9 +237,15 @@ class Work(Generic[T]):
             if first is None:
                 self.feed.close()
                 return
-            for slot in range(1, (self._settings.slots or _places(self.launcher)) + 1):
-                run = partial(self._run_slot, slot, first if slot == 1 else None, context)
-                tasks.start_soon(self._guarded, run, name=f"currant slot {slot}")
+            numbers = iter(range(1, (self._settings.slots or _places(self.launcher)) + 1))
+
+            def add_slot(fed: Fed[T] | None = None) -> None:
+                slot = next(numbers, None)
+                if slot is not None:
+                    run = partial(self._run_slot, slot, fed, context, add_slot)
+                    tasks.start_soon(self._guarded, run, name=f"currant slot {slot}")
+
+            add_slot(first)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
         """Run a part; an error of it stops all commands."""
@@ -269,13 +276,28 @@ class Work(Generic[T]):
             return None
         return first
 
-    async def _run_slot(self, slot: int, fed: Fed[T] | None, context: RunnerContext) -> None:
-        """Run one command after the other, until no item is left."""
+    async def _run_slot(
+        self,
+        slot: int,
+        fed: Fed[T] | None,
+        context: RunnerContext,
+        add_slot: Callable[[], object],
+    ) -> None:
+        """Run one command after the other, until no item is left.
+
+        A slot that has an item adds the next one, unless some slot is idle.  So there are no more
+        slots than items, however large the number of slots may be.
+        """
         while not self._barrier.thrown:
-            fed = fed or await self.feed.next()
+            if fed is None:
+                self._idle_slots += 1
+                fed = await self.feed.next()
+                self._idle_slots -= 1
             if fed is None:
                 return
             await self.outbox.admit(fed.number)
+            if not self._idle_slots:
+                add_slot()
             is_wanted = self.halted_by is None
             ended = await self._run_item(fed, slot, context) if is_wanted else None
             if ended is not None:
