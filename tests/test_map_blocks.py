@@ -152,3 +152,17 @@ async def test_block_of_a_pipe_comes_as_soon_as_it_is_complete() -> None:
             assert [block async for block in reader] == [b"c"]
     finally:
         os.close(read)
+
+
+@pytest.mark.anyio
+async def test_one_end_of_a_terminal_ends_the_blocks() -> None:
+    """Ctrl-D ends what a terminal gives for the moment; a person types it once."""
+    master, terminal = os.openpty()
+    reader = BlockReader(ChunkReader("stdin", terminal), size=100, record_end=b"\n")
+    try:
+        with anyio.fail_after(30):
+            os.write(master, b"a\nb\n\x04")
+            assert [block async for block in reader] == [b"a\nb\n"]
+    finally:
+        os.close(master)
+        os.close(terminal)

@@ -262,8 +262,11 @@ async def test_wait_for_stdin_can_be_cancelled(pipe: tuple[int, int]) -> None:
             assert (await anext(inputs)).text == "bc"
 
 
-async def test_terminal_is_read_without_blocking() -> None:
-    """A person may take any time for a line, and ends the input with Ctrl-D."""
+@pytest.mark.parametrize(
+    ("typed", "values"), [(b"a b\n\x04", ["a b"]), (b"a\nb\x04\x04", ["a", "b"])]
+)
+async def test_terminal_is_read_without_blocking(typed: bytes, values: list[str]) -> None:
+    """A person may take any time for a line, and ends the input with Ctrl-D, and a line, too."""
     master, terminal = os.openpty()
     rows: list[tuple[str, ...]] = []
 
@@ -275,8 +278,8 @@ async def test_terminal_is_read_without_blocking() -> None:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(collect)
                 await anyio.wait_all_tasks_blocked()
-                os.write(master, b"a b\n\x04")
-        assert rows == [("a b",)]
+                os.write(master, typed)
+        assert rows == [(value,) for value in values]
     finally:
         os.close(master)
         os.close(terminal)
@@ -286,6 +289,14 @@ async def test_empty_group_ends_the_rows_at_once(pipe: tuple[int, int]) -> None:
     """A product with an empty group is empty, whatever stdin would bring."""
     with anyio.fail_after(30):
         assert await rows_of(":::: - :::", stdin=pipe[0]) == []
+
+
+@pytest.mark.parametrize("words", ["::: 1 2 ::::+ -", ":::: - :::+ 1 2"])
+async def test_links_end_with_the_arguments(words: str, pipe: tuple[int, int]) -> None:
+    """Nobody waits for what more stdin would bring."""
+    os.write(pipe[1], b"a\nb\n")
+    with anyio.fail_after(30):
+        assert len(await rows_of(words, stdin=pipe[0])) == 2
 
 
 async def test_named_pipe_is_read_once_it_has_a_writer(tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ class ChunkReader:
         """
         self.name = name
         self._fd = fd
+        self._has_ended = False
         try:
             mode = os.fstat(fd).st_mode
         except OSError as error:
@@ -67,22 +68,26 @@ class ChunkReader:
     async def read(self) -> bytes:
         """Wait for bytes, and return at most 64 KiB; nothing at the end.
 
+        A terminal can be read again after its end, Ctrl-D.  Here the first end is the last one.
         Cancellation: loses nothing.
 
         Raises:
             CommandError: the file cannot be read.
         """
-        while True:
+        while not self._has_ended:
             if self._may_wait:
                 await anyio.wait_readable(self._fd)
             else:
                 await checkpoint()
             try:
-                return os.read(self._fd, _CHUNK)
+                data = os.read(self._fd, _CHUNK)
             except BlockingIOError:
                 continue
             except OSError as error:
                 raise _unreadable(self.name, error) from error
+            self._has_ended = not data
+            return data
+        return b""
 
 
 def _unreadable(name: str, error: Exception) -> CommandError:

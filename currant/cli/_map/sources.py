@@ -58,6 +58,11 @@ class Source:
         return (self._early[0].names or None) if self._early else self._parser.names
 
     @property
+    def is_file(self) -> bool:
+        """Whether the rows come from a file, such as a pipe, and may have to be waited for."""
+        return isinstance(self._lines, LineReader)
+
+    @property
     def is_empty(self) -> bool:
         """Whether it is known that no row will come."""
         return self._has_ended and not self._early
@@ -98,6 +103,8 @@ class LinkedSources:
     def __init__(self, sources: Sequence[Source]) -> None:
         self._sources = sources
         self._rows: list[list[Row]] = [[] for _ in sources]
+        # Files come last: if the arguments have ended, nobody waits for a pipe.
+        self._order = sorted(range(len(sources)), key=lambda index: sources[index].is_file)
 
     @property
     def size(self) -> int | None:
@@ -113,9 +120,11 @@ class LinkedSources:
         """
         if len(self._sources) == 1:
             return await self._sources[0].read()
-        for index, source in enumerate(self._sources):
+        for index in self._order:
             if not self._rows[index]:
-                self._rows[index] = await source.read()
+                self._rows[index] = await self._sources[index].read()
+            if not self._rows[index]:
+                return []
         count = min(map(len, self._rows))
         rows = [joined(parts) for parts in zip(*self._rows, strict=False)]
         self._rows = [rest[count:] for rest in self._rows]
