@@ -166,6 +166,14 @@ def test_blocks_of_stdin() -> None:
     assert run_map("--stdin", "true", stdin=big).status == 0
 
 
+@pytest.mark.parametrize("end", [r"\xff", b"\xff", "ÿ"], ids=["escape", "byte", "character"])
+def test_record_may_end_with_any_bytes(end: str | bytes) -> None:
+    """An escape is a byte, and bytes need not be UTF-8."""
+    data = b"a%bb" % ("ÿ".encode() if end == "ÿ" else b"\xff")
+    ended = run_map("-k", "--stdin", "-n", "1", "--recend", end, "cat; echo .", stdin=data)
+    assert ended == (0, data[:-1] + b".\nb.\n", b"")
+
+
 def test_lines_are_commands_without_a_template() -> None:
     """Each line of the input is a script for a shell."""
     ended = run_map("-k", stdin=b"echo a | tr a b\nexit 3\n")

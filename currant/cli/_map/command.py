@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -42,10 +43,10 @@ def _parse_pattern(text: str) -> re.Pattern[str]:
 
 
 def _parse_record_end(text: str) -> bytes:
-    """Return the bytes at the end of a record, given with the escapes of Python."""
+    """Return the bytes at the end of a record, given with the escapes of Python's bytes."""
     try:
-        return text.encode("latin-1", "backslashreplace").decode("unicode_escape").encode()
-    except UnicodeDecodeError as error:
+        return os.fsencode(text).decode("unicode_escape").encode("latin-1")
+    except (UnicodeDecodeError, UnicodeEncodeError) as error:
         raise click.BadParameter(f"{text!r} has a wrong escape: {error.reason}") from error
 
 
