@@ -332,6 +332,15 @@ async def test_an_item_that_does_not_fit_is_a_failure() -> None:
     assert (found["c",].status, found["c",].attempts) == ("failed", 0)
 
 
+async def test_a_first_item_that_does_not_fit_is_an_error_before_the_start() -> None:
+    """The template is probably wrong, so no item would fit."""
+    launcher = FakeLauncher()
+    with pytest.raises(CommandError, match=r"job 1 has no value for \{2\}"):
+        async for _ in currant.map("echo {2}", [("c",), ("a", "b")], launcher=launcher):
+            pytest.fail("a result without a value")
+    assert not launcher.launched
+
+
 @pytest.mark.parametrize("is_async", [False, True])
 async def test_an_error_of_the_items_leaves_the_loop(is_async: bool, lifeline: Lifeline) -> None:
     """The commands are stopped first."""

@@ -120,7 +120,8 @@ def map(  # noqa: A001 - as the builtin
 
     Raises:
         CommandError: at the call: an argument or the template is wrong.  If `items` is lazy, a
-            wrong template may be found only at the first step.
+            wrong template may be found only at the first step.  At the first step: the first item
+            does not fit into the template, so the template counts as wrong.
         WrongLoopError: at the call: no event loop runs here, as in synchronous code.
         CommandNotFoundError: at the first step: the program of the template does not exist.
         Exception: at the next step: whatever `items`, `template` or a sink has raised.
