@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from tests.clis import Start
-    from tests.lifeline import Gate
+    from tests.lifeline import Gate, Lifeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("preloaded")]
 
@@ -214,6 +214,34 @@ def test_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
 def test_killed_run_misses_no_item(tmp_path: Path) -> None:
     """After SIGKILL, a job whose end is not in the log runs again, and no item is missing."""
     _interrupt_and_finish(tmp_path, 2, 5, [signal.SIGKILL])
+
+
+def test_job_in_the_log_has_its_results(start: Start, lifeline: Lifeline, tmp_path: Path) -> None:
+    """A resumed run skips what is in the log, so a job is there after its files are complete."""
+    script = (
+        "case {} in 1) head -c 70000 /dev/zero;; 2) echo two;; "
+        f"*) {lifeline.hold('on')}; {EXEC_FOREVER};; esac"
+    )
+    options = ("--line", "-j", "1", "--joblog", "log", "--results", "out")
+    cli = start(*options, script, ":::", *"123", subcommand="map", cwd=tmp_path)
+    cli.wait_until_full("stdout")  # So no more files are written.
+    lifeline.wait_for("on")
+    cli.signal(signal.SIGKILL)
+    cli.wait()
+    lifeline.wait_for_end()
+    for job in logged(tmp_path / "log"):
+        assert (tmp_path / "out/1" / str(job.seq) / "exit").read_text() == "0\n"
+
+
+def test_log_that_cannot_take_the_first_line_is_an_error_after_the_start(
+    start: Start, tmp_path: Path
+) -> None:
+    """The status is not that of a mistake, after which nothing has run."""
+    limited = ("sh", "-c", 'ulimit -f 1; exec "$@"', "sh")
+    arguments = ("--joblog", "log", "true", ":::", "x" * 2000)
+    ended = start(*arguments, subcommand="map", cwd=tmp_path, before=limited).end()
+    assert ended.status == 255
+    assert b"cannot write the job log log" in ended.err
 
 
 def test_stopped_job_is_not_in_the_log(start: Start, tmp_path: Path) -> None:

@@ -103,7 +103,7 @@ class Work(Generic[T]):
         settings: see `Settings`.
         barrier: stops everything when it is thrown.
         channel: takes the messages, in addition to the sinks; None: only the sinks take them.
-        on_end: called in the step in which a command has ended, before its result is handed over.
+        on_end: called when a command has ended, before its result is handed over; None: nothing.
 
     Attributes:
         launcher: starts the processes.
@@ -124,7 +124,7 @@ class Work(Generic[T]):
         settings: Settings,
         barrier: KillBarrier,
         channel: Discard | None = None,
-        on_end: Callable[[EndedItem[T]], object] = lambda _: None,
+        on_end: Callable[[EndedItem[T]], Awaitable[None]] | None = None,
     ) -> None:
         self.feed: Feed[T] = Feed(items)
         self.outbox: Outbox[EndedItem[T]] = Outbox(
@@ -302,6 +302,8 @@ class Work(Generic[T]):
             ended = await self._run_item(fed, slot, context) if is_wanted else None
             if ended is not None:
                 self._note(ended)
+                if self._on_end is not None:
+                    await self._on_end(ended)
             await self.outbox.put(fed.number, ended, _size_of(ended))
             fed = None
 
@@ -330,7 +332,6 @@ class Work(Generic[T]):
 
     def _note(self, ended: EndedItem[T]) -> None:
         """Count an end, and halt if it reaches the limit."""
-        self._on_end(ended)
         self._some_ended.notify_all()
         match ended.result.status:
             case "succeeded":

@@ -121,7 +121,7 @@ class _Run:
         barrier = KillBarrier()
         settings = settings_of(plan, options)
         self._work: Work[Job] = Work(
-            self._make, plan.jobs, settings, barrier, self._output, self._log
+            self._make, plan.jobs, settings, barrier, self._output, self._keep
         )
         self._map = Map(self._work, barrier)
         colors = self._output.color_system
@@ -202,10 +202,10 @@ class _Run:
         received = self._output.received(job.number)
         return Ended(job.number, job.row, self._plan.line(job), result, sent, received)
 
-    def _log(self, done: EndedItem[Job]) -> None:
+    async def _keep(self, done: EndedItem[Job]) -> None:
         # Without a command there is nothing that --retry-failed could run.
-        if self._plan.log is not None and done.command is not None:
-            self._plan.log.add(self._as_ended(done.item, done.result))
+        log = None if done.command is None else self._plan.log
+        await self._output.keep(self._as_ended(done.item, done.result), log)
 
     def _total(self) -> int | None:
         """Return how many jobs there are to run; None while that is not known."""

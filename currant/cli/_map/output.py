@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from currant._values.lines import StreamName
     from currant._values.messages import BatchMessage
     from currant.cli._map.job import Job
+    from currant.cli._map.job_log import JobLog
     from currant.cli._map.results_folder import ResultsFolder
     from currant.sinks import Color
     from currant.sinks._progress import ProgressLine
@@ -59,6 +60,13 @@ class _Again(NamedTuple):
     number: int
 
 
+class _Kept(NamedTuple):
+    """A job has ended: complete its folder, and then write its line of the job log."""
+
+    ended: Ended
+    log: JobLog | None
+
+
 class _Text(NamedTuple):
     """A text of currant itself."""
 
@@ -66,7 +74,7 @@ class _Text(NamedTuple):
     text: bytes
 
 
-_Message: TypeAlias = "Batch | Ended | _Again | _Text | None"
+_Message: TypeAlias = "Batch | Ended | _Again | _Kept | _Text | None"
 """What the thread writes; None: only the progress line again."""
 
 
@@ -153,9 +161,22 @@ class Output(Discard):
         """Return how many bytes have come from a job, in its last attempt."""
         return self._received.get(number, 0)
 
+    async def keep(self, ended: Ended, log: JobLog | None) -> None:
+        """Write the line of a job that has ended to the job log; before that, its files.
+
+        A resumed run skips what is in the log, so the files of the job must be complete by then.
+
+        Raises:
+            OutputError: the log cannot be written.
+        """
+        if self._folder is not None:
+            await self._put(_Kept(ended, log))
+        elif log is not None:
+            log.add(ended)
+
     async def finish(self, ended: Ended) -> None:
         """Show what is held back of a job that has ended; call this in the order to show."""
-        if self._received.pop(ended.number, None) is not None or self._folder is not None:
+        if self._received.pop(ended.number, None) is not None:
             await self._put(ended)
         else:
             self._jobs.pop(ended.number, None)
@@ -193,7 +214,7 @@ class Output(Discard):
 
         Raises:
             OSError: the output cannot be written.
-            OutputError: the folder, or a temporary file, cannot be written.
+            OutputError: the folder, the job log or a temporary file cannot be written.
         """
         with self._send, self._receive:
             messages = cast("ObjectReceiveStream[BatchMessage]", self._receive)
@@ -210,9 +231,13 @@ class Output(Discard):
                     self._take(message)
                 case Ended():
                     self._show_ended(message)
-                    if self._folder is not None:
-                        self._folder.end(message)
                     self._jobs.pop(message.number, None)
+                case _Kept(ended, log):
+                    assert self._folder is not None
+                    self._kept.discard(ended.number)
+                    self._folder.end(ended)
+                    if log is not None:
+                        log.add(ended)
                 case _Again(number):
                     self._held.discard(number)
                     if self._folder is not None:
@@ -257,7 +282,6 @@ class Output(Discard):
 
     def _show_held(self, number: int) -> None:
         """Show the output of a job that was held back."""
-        self._kept.discard(number)
         for batch in self._held.take(number):
             self._show(number, batch)
 
