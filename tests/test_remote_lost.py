@@ -346,6 +346,45 @@ async def test_agent_that_is_asked_to_end_tells_how_its_commands_end(lifeline: L
     await wait_for_end(lifeline)
 
 
+async def test_agent_that_is_asked_to_end_sends_all_output_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Also if the driver receives it late: the end of a command must not overtake its output."""
+    monkeypatch.setattr("currant._agent.server.FLUSH_LIMIT", LIMIT)
+    kinds = list[Kind]()
+
+    def hear(kind: Kind, number: int, body: bytes) -> None:
+        kinds.append(kind)
+        if kind == Kind.GONE:
+            tasks.cancel_scope.cancel()
+
+    ours, theirs = socket.socketpair()
+    signals = os.pipe()
+    with ours, theirs, anyio.fail_after(LIMIT):
+        for each in (ours, theirs):
+            each.setblocking(False)
+        driver = Link(ours.fileno(), ours.fileno())
+        server = Server(Link(theirs.fileno(), theirs.fileno()), signals[0])
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(driver.write)
+            tasks.start_soon(server.run)
+            greeting = {"version": VERSION, "silence": HOURS, "guard": False, "replaces": None}
+            driver.send(Kind.HELLO, 0, greeting)
+            spec = {"argv": ["head", "-c", "900000", "/dev/zero"], "name": "a"}
+            driver.send(Kind.START, 1, {"spec": spec, "window": 1_000_000})
+            while not server._processes:
+                await anyio.lowlevel.checkpoint()
+            await server._processes[1].drained()
+            os.write(signals[1], bytes([SIGTERM]))
+            await server._over.wait()
+            await anyio.wait_all_tasks_blocked()
+            tasks.start_soon(driver.read, hear)
+    for fd in signals:
+        os.close(fd)
+    assert kinds.index(Kind.DYING) < kinds.index(Kind.EOF)
+    assert [kind for kind in kinds if kind in (Kind.EOF, Kind.CLOSED)][-1] == Kind.CLOSED
+
+
 async def test_start_that_is_given_up_while_the_agent_ends_is_over_at_once() -> None:
     """The other commands may need long, and the host must not be taken for lost meanwhile."""
     with anyio.fail_after(LIMIT):

@@ -130,6 +130,7 @@ class Server:
             if self._is_dying:
                 with anyio.move_on_after(FLUSH_LIMIT):
                     await self._each(Hosted.drained)
+                    await self._link.flush()  # CLOSED would overtake output.
         await self._each(Hosted.close)
 
     async def _stop_as_told(self, hosted: Hosted) -> None:
