@@ -122,6 +122,23 @@ async def test_known_exit_outlives_its_host() -> None:
         assert end.code == 3
 
 
+async def test_loss_during_a_stop_command_fails_that_command_alone() -> None:
+    """The Runner goes on: other commands may run on other hosts."""
+    command = Command(["sleep", "9999"], stop_command=["sleep", "9999"], grace=HOURS)
+    launcher = over_pipe()
+    with anyio.fail_after(LIMIT):
+        async with Runner([command], launcher=launcher) as runner:
+            await runner["sleep"].ready()
+            runner["sleep"].kill()
+            processes = launcher.connection._processes
+            while len(processes) < 2 or not all(each.pid for each in processes.values()):
+                await anyio.lowlevel.checkpoint()
+            await anyio.wait_all_tasks_blocked()
+            kill_agent(launcher)
+            result = await runner["sleep"].wait()
+    assert isinstance(result.error, HostLostError)
+
+
 async def test_known_exit_is_told_although_leftovers_are_lost() -> None:
     """The exit is known, but not whether the rest of the group has ended."""
     with anyio.fail_after(LIMIT):

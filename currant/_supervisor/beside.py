@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 import anyio
 
 from currant._process.launcher import HostTeller
 from currant._values.command import Command
+from currant._values.errors import HostLostError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -72,12 +74,14 @@ async def run_beside(command: Command, process: Process, launcher: Launcher) -> 
 
     Raises:
         LaunchError: it could not be started.
+        HostLostError: the host is lost.
     """
     beside = await _launch_beside(command, process, launcher)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_drain, beside.stdout)
-            await beside.wait()
+            with suppress(HostLostError):  # The second wait raises it outside of the task group.
+                await beside.wait()
             tasks.cancel_scope.cancel()  # Another process may hold the pipe open.
         return await beside.wait()
     finally:
@@ -93,5 +97,6 @@ async def _launch_beside(command: Command, process: Process, launcher: Launcher)
 async def _drain(output: ByteReceiveStream | None) -> None:
     """Read and discard all output, so that the process never waits for a reader."""
     if output is not None:
-        async for _ in output:
-            pass
+        with suppress(HostLostError):
+            async for _ in output:
+                pass

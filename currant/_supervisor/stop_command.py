@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from currant._supervisor.beside import command_beside, name_of_stop, run_beside
-from currant._values.errors import LaunchError
+from currant._values.errors import HostLostError, LaunchError
 
 if TYPE_CHECKING:
     from currant._process.launcher import Launcher, Process
@@ -78,6 +78,6 @@ class StopCommand:
         command = replace(command, env={**command.env, PID: str(process.pid)})
         try:
             end = await run_beside(command, process, self._launcher)
-        except LaunchError:
+        except (LaunchError, HostLostError):
             return False
         return end.code in given.success_codes
