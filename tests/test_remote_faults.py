@@ -13,7 +13,22 @@ import pytest
 from anyio import to_thread
 from anyio.lowlevel import checkpoint
 
-from currant import PIPE, CannotStopError, Command, CurrantError, Exit, LaunchError, Runner
+from currant import (
+    PIPE,
+    Aborted,
+    CannotStopError,
+    Command,
+    CurrantError,
+    Exit,
+    Exited,
+    Failed,
+    LaunchError,
+    Line,
+    Restarting,
+    RestartPolicy,
+    Runner,
+    Started,
+)
 from currant._agent.frames import Kind, header
 from currant._remote.connection import Connection, Heartbeat
 from currant._remote.launcher import RemoteLauncher
@@ -122,6 +137,11 @@ class HostileTransport:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         with suppress(BlockingIOError):  # The driver has ended the link.
             os.write(self.theirs, header(Kind(kind), number, len(data)) + data)
+
+    def hang_up(self) -> None:
+        """End the connection."""
+        self._files.remove(self.theirs)
+        os.close(self.theirs)
 
     async def listen(self) -> None:
         """Wait for ever, because there are no error messages."""
@@ -399,6 +419,33 @@ async def test_what_a_host_may_not_send_ends_the_link(frame: Any, reason: str | 
     lost = await hostile(frames)
     assert (reason or "more output than it may") in str(lost)
     assert "\x1b" not in str(lost)
+
+
+@pytest.mark.parametrize("ends", ["group", "leader", "agent"])
+async def test_success_whose_output_is_lost_is_a_failure(ends: str) -> None:
+    """The output would seem to be complete; the restart policy counts the failure, too."""
+    transport = HostileTransport()
+    launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT))
+    success = {"code": 0, "signal": None, "stopped": False, "forced": False}
+    restart = RestartPolicy("on-failure", max_restarts=1, delay=0.0)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=launcher, capture=True) as runner:
+            job = runner.start_soon(Command(["seq", "2"], restart=restart))
+            while not launcher.connection._processes:
+                await checkpoint()
+            transport.send(Kind.STARTED, 1, {"pid": 7})
+            transport.send(Kind.OUT, 1, b"1\n")
+            transport.send(Kind.EOF, 1, b"\1")
+            transport.send(Kind.EXIT, 1, {"exit": success, "gone": ends != "leader"})
+            if ends == "agent":
+                transport.send(Kind.CLOSED, 1, {"exit": success})
+            transport.hang_up()
+            messages = [message async for message in runner]
+            result = await job.wait()
+    kinds = [type(each) for each in messages if getattr(each, "command", "") == "seq"]
+    assert kinds == [Started, Line, Aborted, Exited, Restarting, Failed]
+    assert (result.status, result.attempts) == ("failed", 2)
+    assert "the host 'h1' is lost" in str(result.error)
 
 
 async def test_host_that_only_answers_pings_holds_up_nothing(

@@ -122,6 +122,21 @@ async def test_known_exit_outlives_its_host() -> None:
         assert end.code == 3
 
 
+async def test_output_that_is_lost_after_the_exit_is_not_taken_for_complete() -> None:
+    """The exit comes before output that nobody has read: the host still has the rest."""
+    async with over_pipe() as launcher:
+        process = await launcher.launch(Command(["head", "-c", "100000", "/dev/zero"]))
+        await process.wait()
+        kill_agent(launcher)
+        await launcher.connection._over.wait()
+        assert process.stdout is not None
+        received = 0
+        with pytest.raises(HostLostError):
+            async for data in process.stdout:
+                received += len(data)
+        assert 0 < received < 100000
+
+
 async def test_loss_during_a_stop_command_fails_that_command_alone() -> None:
     """The Runner goes on: other commands may run on other hosts."""
     command = Command(["sleep", "9999"], stop_command=["sleep", "9999"], grace=HOURS)

@@ -27,7 +27,7 @@ from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._channel.transcript import Transcript
 from currant._synchronization import Notifier, keep_interrupts_out
-from currant._values.errors import OutputLimitError
+from currant._values.errors import HostLostError, OutputLimitError
 from currant._values.lines import MAX_LINE, batches_with_limit
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ class Output:
         max_output: the most bytes of both streams together; what follows is discarded.
         silence: measures for how long the process has written nothing; None: nothing does.
         spill: gets all output; None: no file does.
-        on_fault: is called, once, if there is more output than `max_output`.
+        on_fault: is called if there is more output than `max_output`, or if output was lost with
+            its host.
         transcript: takes each chunk, too.
 
     Attributes:
@@ -272,6 +273,9 @@ class Output:
             with anyio.move_on_after(silence):
                 return await source.receive()
         except anyio.EndOfStream:
+            return None
+        except HostLostError as error:
+            self._on_fault(error)
             return None
         finally:
             self._receiving -= 1

@@ -92,7 +92,8 @@ class Process(Protocol):
         Raises:
             HostLostError: the host of the process is lost before the exit is known.  Then the
                 streams end after what has arrived, `send` raises `anyio.BrokenResourceError`,
-                `send_signal` returns False, and `aclose` returns.
+                `send_signal` returns False, and `aclose` returns.  If the host is lost after that,
+                a stream that has not ended raises `HostLostError` after what has arrived.
         """
         ...
 

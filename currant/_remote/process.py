@@ -55,16 +55,17 @@ class RemoteOutput(ByteReceiveStream):
         self._chunks: deque[memoryview] = deque()
         self._has_ended = False
         self._is_closed = False
+        self._lost: HostLostError | None = None
 
     @property
     def has_begun(self) -> bool:
-        """Whether there are bytes to receive."""
-        return bool(self._chunks)
+        """Whether there are bytes, or an error, to receive."""
+        return bool(self._chunks) or self._lost is not None
 
     @property
     def is_over(self) -> bool:
         """Whether the stream has ended, and nothing is left to receive."""
-        return self._has_ended and not self._chunks
+        return self._has_ended and not self.has_begun
 
     async def receive(self, max_bytes: int = MAX_OUTPUT) -> bytes:
         """Return the next bytes, at most `max_bytes`; wait for the first one."""
@@ -73,6 +74,8 @@ class RemoteOutput(ByteReceiveStream):
                 raise anyio.ClosedResourceError
             if self._chunks:
                 return self._take(max_bytes)
+            if self._lost is not None:
+                raise self._lost
             if self._has_ended:
                 raise anyio.EndOfStream
             await self._change.wait()
@@ -106,6 +109,11 @@ class RemoteOutput(ByteReceiveStream):
         """End the stream after the bytes that have arrived."""
         self._has_ended = True
         self._change.notify_all()
+
+    def lose_rest(self, error: HostLostError) -> None:
+        """Fail with `error` after the bytes that have arrived, unless the stream has ended."""
+        if not self._has_ended:
+            self._lost = error
 
     def close(self) -> None:
         """Drop unread bytes; no task may receive any more."""
@@ -233,6 +241,7 @@ class RemoteProcess:
         self._exit: Exit | None = None
         self._is_gone = False  # whether the group is empty, so that there is nothing to stop
         self._lost: str | None = None
+        self._is_closing = False
         self._watch: RemoteWatch | None = None
 
     def __repr__(self) -> str:
@@ -320,6 +329,7 @@ class RemoteProcess:
 
     async def aclose(self) -> None:
         """Kill the group if it is alive, drop unread output, and release all resources."""
+        self._is_closing = True
         if not self.closed.is_set():
             self.send(Kind.CLOSE)
             if not self._is_gone:
@@ -380,7 +390,10 @@ class RemoteProcess:
             FrameError: the body is invalid.
         """
         self.usage = self.usage or decode_usage(body)
-        if (end := _exit_in(body)) is not None:
+        end = _exit_in(body)
+        if not self._is_closing:
+            self._lose_output("its agent has ended")
+        if end is not None:
             self._note_exit(end)
         if not self.started.is_set():
             self.failure = "its start was given up"
@@ -389,7 +402,16 @@ class RemoteProcess:
     def note_lost(self, reason: str) -> None:
         """Note that the host is lost: no frame about this process will come."""
         self._lost = reason
+        self._lose_output(reason)
         self._end()
+
+    def _lose_output(self, reason: str) -> None:
+        """Note that no more output comes; if the exit is not known, `wait` tells that."""
+        if self._exit is None:
+            return
+        for output in (self.stdout, self.stderr):
+            if output is not None:
+                output.lose_rest(HostLostError(self.host, reason))
 
     def _end(self) -> None:
         """Wake all tasks that wait, because no frame about this process will come."""

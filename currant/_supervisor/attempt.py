@@ -553,6 +553,7 @@ class Attempt:
         is_failure = isinstance(fault, SpillError) or not (self.exit is None or self.exit.stopped)
         if self.error is None and is_failure:
             self._note_fault(fault)
+            self._withdraw_success()
 
     def _note_fault(self, fault: CurrantError) -> None:
         self.error = fault
@@ -560,10 +561,17 @@ class Attempt:
         self._send_soon(Aborted(self._command.name, fault, self.number, time.time()))
 
     def _note_lost(self, error: HostLostError) -> None:
-        """Fail because the host is lost: how the process ends will never be known."""
-        self.status = "failed"
+        """Fail because the host is lost: how all its processes end will never be known."""
         if self.error is None:
             self._note_fault(error)
+        if self.exit is None or self.status == "stopped":
+            self.status = "failed"
+        self._withdraw_success()
+
+    def _withdraw_success(self) -> None:
+        """Have the end of the attempt judged again, if it counted as a success too early."""
+        if self.status == "succeeded":
+            self.status = None
 
     def _note_failure_to_stop(self, error: CannotStopError) -> None:
         """Record that a process survived SIGKILL, and wait no longer for its exit and output."""

@@ -140,7 +140,7 @@ class Aborted:
     """The attempt has failed and currant is stopping the process.
 
     The command was not ready in time, did not pass its `alive` probe or exceeded its time limit; or
-    its host is lost, and then no `Exited` follows.
+    its host is lost, and then no `Exited` follows if the exit is unknown.
 
     Attributes:
         command: the command's name.
