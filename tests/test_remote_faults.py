@@ -474,6 +474,33 @@ async def test_host_that_only_answers_pings_holds_up_nothing(
             await process.wait()
 
 
+async def test_host_behind_a_slow_link_has_its_time_from_the_next_answer_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Much output may be on its way before an answer; an answered ping shows that it was read."""
+    monkeypatch.setattr("currant._remote.peer.END_LIMIT", 0.05)
+    transport = HostileTransport()
+    launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT))
+    with anyio.fail_after(LIMIT):
+        async with launcher, anyio.create_task_group() as tasks:
+            peer = launcher.connection.peer
+            transport.send(Kind.STARTED, 1, {"pid": 7})
+            process = await launcher.launch(Command(["cat"]))
+
+            async def stop() -> None:
+                with pytest.raises(HostLostError, match="it answers, but"):
+                    await process.stop(15, 0.0)
+
+            tasks.start_soon(stop)
+            await anyio.wait_all_tasks_blocked()
+            (expected,) = peer._expected.values()
+            for _ in range(expected.pings):  # The answers to earlier pings.
+                transport.send(Kind.PONG, 0)
+            await anyio.sleep(0.2)
+            assert peer.lost is None
+            transport.send(Kind.PONG, 0)
+
+
 async def keep_answering(transport: HostileTransport, scope: anyio.CancelScope) -> None:
     """Answer each frame with PONG."""
     while not scope.cancel_called:

@@ -312,7 +312,7 @@ class Connection:
     async def _beat(self) -> None:
         """Ping the agent at each interval; the host is lost if the agent is silent for too long."""
         while not self._over.is_set():
-            self.peer.link.send(Kind.PING)
+            self.peer.ping()
             woken_at = anyio.current_time() + self._heartbeat.interval
             await anyio.sleep(self._heartbeat.interval)
             now = anyio.current_time()
@@ -372,7 +372,9 @@ class Connection:
         elif kind == Kind.GONE:
             self.has_ended = True
             self._lose("the agent has ended")
-        elif kind != Kind.PONG and not 0 < number <= self._last_number:
+        elif kind == Kind.PONG:
+            self.peer.take_pong()
+        elif not 0 < number <= self._last_number:
             raise FrameError(f"a {kind.name} about a process {number}")
 
     def _handle_for(self, process: RemoteProcess, kind: Kind, body: bytes) -> None:

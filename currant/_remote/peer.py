@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
@@ -23,6 +24,9 @@ __all__ = ["Peer"]
 
 END_LIMIT = 10.0
 """Seconds that a host may take to end a process after its grace; `ShutdownLimits.reap` is 2."""
+
+ROUND_TRIP_LIMIT = 60.0
+"""Seconds that a round trip may take if the link is slow, and full of output."""
 
 T = TypeVar("T")
 
@@ -48,7 +52,9 @@ class Peer:
         self.lost: str | None = None
         self._numbers = count(1)
         self._questions: dict[int, _Question] = {}
-        self._deadlines: dict[int, float] = {}
+        self._pings = 0  # sent
+        self._pongs = 0
+        self._expected: dict[int, _Expected] = {}
 
     async def ask(
         self, kind: Kind, number: int, body: dict[str, Any], read: Callable[[dict[str, Any]], T]
@@ -87,19 +93,34 @@ class Peer:
     def expecting(self, seconds: float = 0.0) -> Generator[None]:
         """Let the host be lost if the block takes longer than `seconds` and `END_LIMIT` together.
 
-        Otherwise a host that answers each ping, and nothing else, could hold up the driver.
+        Otherwise a host that answers each ping, and nothing else, could hold up the driver.  The
+        time begins when the host has answered a ping that was sent after the block began, because
+        much output may be on its way before an answer.
         """
-        key = next(self._numbers)
-        self._deadlines[key] = anyio.current_time() + seconds + END_LIMIT
+        key, now = next(self._numbers), anyio.current_time()
+        self._expected[key] = _Expected(self._pings, now + ROUND_TRIP_LIMIT, seconds + END_LIMIT)
         try:
             yield
         finally:
-            del self._deadlines[key]
+            del self._expected[key]
 
     @property
     def is_overdue(self) -> bool:
         """Whether a block of `expecting` takes too long."""
-        return any(anyio.current_time() > deadline for deadline in self._deadlines.values())
+        now = anyio.current_time()
+        return any(now > each.begins_at + each.seconds for each in self._expected.values())
+
+    def ping(self) -> None:
+        """Ask the agent for a sign of life."""
+        self._pings += 1
+        self.link.send(Kind.PING)
+
+    def take_pong(self) -> None:
+        """Note that the agent has answered a ping, and so has read all that was sent before."""
+        self._pongs += 1
+        for each in self._expected.values():
+            if each.pings < self._pongs:
+                each.begins_at = min(each.begins_at, anyio.current_time())
 
     def check(self) -> None:
         """Raise `HostLostError` if the host is lost."""
@@ -131,6 +152,21 @@ class Peer:
         questions, self._questions = self._questions, {}
         for question in questions.values():
             question.answered.set()
+
+
+@dataclass(slots=True)
+class _Expected:
+    """A block of `expecting`.
+
+    Attributes:
+        pings: how many pings were sent before it.
+        begins_at: when its time begins.
+        seconds: its time.
+    """
+
+    pings: int
+    begins_at: float
+    seconds: float
 
 
 class _Question:
