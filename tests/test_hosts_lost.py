@@ -37,7 +37,7 @@ from currant.hosts import Host
 from tests.agents import parent_of
 from tests.hosts import RELAY, agent_of, kill_agent, member_of, piped, piped_hosts, relayed
 from tests.system import needs_proc
-from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
+from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -176,6 +176,22 @@ async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> N
     (lost,) = [each for each in told.messages if isinstance(each, HostLost)]
     assert lost.host == "a"
     await to_thread.run_sync(lifeline.wait_for_end)
+
+
+async def test_fence_lasts_as_long_as_the_guard_waits_for_escapees() -> None:
+    """The guard of a dead agent gives each escapee the longest grace of all commands there."""
+    hosts = piped_hosts("a,b", reconnect=False)
+    commands = [
+        Command(["sleep", "9999"], name="job", grace=GRACE, host="a"),
+        Command(["sleep", "9999"], name="patient", grace=HOURS, host="a"),
+    ]
+    with anyio.fail_after(LIMIT):
+        async with Runner(commands, launcher=hosts) as runner:
+            for job in runner.jobs.values():
+                await job.ready()
+            kill_agent(hosts, "a")
+            await runner.join()
+    assert hosts._fence.delay("job", time.monotonic()) > HOURS - LIMIT
 
 
 async def test_escapee_on_a_lost_host_holds_its_command_up(lifeline: Lifeline) -> None:

@@ -65,6 +65,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
     Attributes:
         limits: how long each step of ending a process may take.
         connection: the connection to the agent, from the entry on.
+        longest_grace: the longest grace of all commands until now, in seconds.
 
     Raises:
         HostUnreachableError: on entry, no agent could be started.
@@ -81,7 +82,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         on_change: Callable[[], None] | None = None,
     ) -> None:
         self.limits: ShutdownLimits = ShutdownLimits()
-        self._longest_grace = self.limits.grace
+        self.longest_grace: float = 0.0
         self.connection: Connection
         self._new_connection = partial(
             Connection,
@@ -171,8 +172,8 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         """
         if (problem := _problem_with_sending(command)) is not None:
             raise LaunchError(command.name, problem)
-        if command.grace is not None:
-            self._longest_grace = max(self._longest_grace, command.grace)
+        grace = self.limits.grace if command.grace is None else command.grace
+        self.longest_grace = max(self.longest_grace, grace)
         process = self.connection.start(command)
         try:
             await process.started.wait()
@@ -208,7 +209,7 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
-        peer, longest = self.connection.peer, min(grace, self._longest_grace)
+        peer, longest = self.connection.peer, min(grace, self.longest_grace)
         with suppress(HostLostError), peer.expecting(longest):
             await peer.ask(Kind.SWEEP, 0, {"name": name, "grace": grace}, bool)
 

@@ -98,9 +98,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
     **Lost hosts.**  If a host is lost, each command there has failed, with a `HostLostError`.  Only
     a restart policy starts such a command again, on any host that has room, and not before the
-    first copy has ended for sure: after `silence` and the grace of the command.  Meanwhile currant
-    tries to connect to the host again.  A command that only lost hosts could run waits for a
-    minute, and then fails.
+    first copy has ended for sure: after `silence`, and the longest grace of all commands that ran
+    there.  Meanwhile currant tries to connect to the host again.  A command that only lost hosts
+    could run waits for a minute, and then fails.
 
     One `Hosts` serves one Runner at a time.  After the block of that Runner, the next Runner may
     use the same `Hosts`, which connects again.
@@ -168,7 +168,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         self._fence = Fence()
         self._pool: Pool | None = None
         self._not_on: dict[str, set[str]] = {}
-        self._unswept: dict[str, dict[LocalLauncher | RemoteLauncher, float]] = {}
+        self._unswept: dict[str, set[LocalLauncher | RemoteLauncher]] = {}
         self._running: Counter[str] = Counter()
 
     @classmethod
@@ -357,7 +357,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         self._note_tried(command.name, place.host)
         assert member.launcher is not None
         launcher = member.launcher
-        self._unswept.setdefault(command.name, {})[launcher] = self._grace_of(command)
+        self._unswept.setdefault(command.name, set()).add(launcher)
         self._running[command.name] += 1
 
         def end(*, is_lost: bool) -> None:
@@ -365,9 +365,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
             if not self._running[command.name]:
                 del self._running[command.name]
             if is_lost and isinstance(launcher, RemoteLauncher):
-                self._raise_fence(command.name, launcher, self._grace_of(command))
+                self._raise_fence(command.name, launcher)
                 # The fence covers escapees, too.  A later sweep must not raise it again.
-                self._unswept.get(command.name, {}).pop(launcher, None)
+                self._unswept.get(command.name, set()).discard(launcher)
                 pool.release_behind_fence(place, command.name)
             else:
                 pool.release(place)
@@ -406,22 +406,22 @@ class Hosts(anyio.AsyncContextManagerMixin):
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
         if name is not None:
-            launchers = self._unswept.pop(name, {})
+            launchers = self._unswept.pop(name, set())
         else:
-            launchers = {each: 0.0 for used in self._unswept.values() for each in used}
+            launchers = {each for used in self._unswept.values() for each in used}
         errors: list[CannotStopError] = []
 
-        async def sweep_one(launcher: LocalLauncher | RemoteLauncher, own_grace: float) -> None:
+        async def sweep_one(launcher: LocalLauncher | RemoteLauncher) -> None:
             try:
                 await launcher.sweep(name, grace)
             except CannotStopError as error:
                 errors.append(error)
             if name is not None and _may_still_run_commands(launcher):
-                self._raise_fence(name, launcher, own_grace)
+                self._raise_fence(name, launcher)
 
         async with anyio.create_task_group() as tasks:
-            for launcher, own_grace in launchers.items():
-                tasks.start_soon(sweep_one, launcher, own_grace)
+            for launcher in launchers:
+                tasks.start_soon(sweep_one, launcher)
         for error in errors:
             raise error
         if name is None:
@@ -465,16 +465,16 @@ class Hosts(anyio.AsyncContextManagerMixin):
         process = await member.launcher.launch(spec)
         return PlacedProcess(process, member, gpus, on_close)
 
-    def _raise_fence(self, name: str, launcher: RemoteLauncher, grace: float) -> None:
-        """Let a command that was lost with its host start again only after its end over there."""
-        connection, needs = launcher.connection, grace + self.limits.reap
+    def _raise_fence(self, name: str, launcher: RemoteLauncher) -> None:
+        """Let a command that was lost with its host start again only after its end over there.
+
+        If the agent is dead, its guard gives each escapee the longest grace of all commands.
+        """
+        connection, needs = launcher.connection, launcher.longest_grace + self.limits.reap
         end = time.monotonic() + self._settings.silence + needs
         if connection.is_held and self._fence.is_last(connection.host, connection.identity):
             end = inf
         self._fence.raise_until(name, connection.host, end, needs)
-
-    def _grace_of(self, command: LaunchSpec) -> float:
-        return self.limits.grace if command.grace is None else command.grace
 
 
 def _may_still_run_commands(launcher: LocalLauncher | RemoteLauncher) -> TypeGuard[RemoteLauncher]:
