@@ -34,6 +34,7 @@ from currant._remote.launcher import RemoteLauncher
 from currant._remote.shipment import agent_argv
 from currant._remote.transport import ArgvTransport
 from currant.hosts import Host
+from currant.hosts._member import State
 from tests.agents import parent_of
 from tests.hosts import RELAY, agent_of, kill_agent, member_of, piped, piped_hosts, relayed
 from tests.system import needs_proc
@@ -192,6 +193,25 @@ async def test_fence_lasts_as_long_as_the_guard_waits_for_escapees() -> None:
             kill_agent(hosts, "a")
             await runner.join()
     assert hosts._fence.delay("job", time.monotonic()) > HOURS - LIMIT
+
+
+async def test_command_is_refused_with_the_reason_if_an_agent_is_about_to_end() -> None:
+    """Nobody has drained the host; its agent got a signal, and still ends other commands."""
+    hosts = piped_hosts("a", reconnect=False)
+    deaf = Command.shell(f"trap '' TERM; echo deaf; {FOREVER}", name="deaf", grace=HOURS)
+    with anyio.fail_after(LIMIT):
+        async with Runner([deaf], launcher=hosts) as runner:
+            async for message in runner:
+                if isinstance(message, Line):
+                    os.kill(agent_of(hosts, "a"), SIGTERM)
+                    break
+            while member_of(hosts, "a").state is not State.ENDING:
+                await anyio.lowlevel.checkpoint()
+            result = await runner.start_soon(Command(["true"])).wait()
+            await runner["deaf"].send_signal(SIGKILL)
+    assert result.error is not None
+    assert isinstance(result.error.__cause__, HostLostError)
+    assert "its agent is about to end" in str(result.error)
 
 
 async def test_escapee_on_a_lost_host_holds_its_command_up(lifeline: Lifeline) -> None:

@@ -253,6 +253,9 @@ class Pool:
         for member in able:
             if member.error is not None:
                 return _launch_error(name, str(member.error), member.error)
+            if member.state is State.ENDING:
+                error = HostLostError(member.host.name, "its agent is about to end")
+                return _launch_error(name, str(error), error)
         drained = f"the host {fold(member.host.name for member in able)!r} is drained"
         return _launch_error(name, drained, NoCapacityError(name, drained))
 
