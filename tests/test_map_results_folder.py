@@ -149,6 +149,12 @@ def test_column_may_be_called_as_a_file(tmp_path: Path, name: str, order: int) -
         assert (place / "stdout").read_text() == f"out {job.number}\n"
 
 
+def test_column_may_be_called_by_a_long_number(tmp_path: Path) -> None:
+    """Columns are sorted by the number in their names, however long it is."""
+    run_jobs(tmp_path, ended(1, names=("9" * 5000, "10", "2"), values=("a", "b", "c")))
+    assert (tmp_path / "2/c/10/b" / ("9" * 255) / "a/stdout").read_text() == "out 1\n"
+
+
 def test_jobs_with_the_same_values_keep_their_outputs(tmp_path: Path) -> None:
     """The folder of the second one has the number of the job, also if a value has that name."""
     run_jobs(tmp_path, *(ended(number, values=("a",)) for number in (1, 2)))

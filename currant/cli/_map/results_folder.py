@@ -55,7 +55,7 @@ EMPTY = "\\empty"
 
 _ESCAPES = str.maketrans({"/": "\\_", "\\": "\\\\", "\t": "\\t", "\0": "\\0"})
 
-_DIGITS = re.compile("[0-9]+")
+_DIGITS = re.compile("[0-9]{1,4000}")  # Python makes no number of more than 4,300.
 
 _AT_START = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
 _AT_END = os.O_WRONLY | os.O_CREAT | os.O_APPEND
