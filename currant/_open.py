@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Unpack
 
 from currant._process.local import LocalLauncher
 from currant._supervisor.beside import with_stop_commands
-from currant._supervisor.job import Job, until_up
+from currant._supervisor.job import Job, life_of
 from currant._supervisor.runner import Runner
+from currant._supervisor.up import until_up
 from currant._values.command import PIPE, single_command
 
 if TYPE_CHECKING:
@@ -91,8 +92,9 @@ async def _opened(command: Command) -> AsyncGenerator[Job, None]:
     async with Runner(launcher=launcher, on_exit="stop", iterable=False, unread="wait") as runner:
         await launcher.check(with_stop_commands([command]))
         job = runner.start_soon(command)
-        # Nothing is discarded before the body begins: this wait does not count as one.
-        await job._start_streams()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        _ = job.stdout, job.stderr  # From the first access on, the streams are read.
+        # Unlike `until_started`, this does not count as a wait, so that no output is discarded.
+        await life_of(job).started()
         await until_up(job)
         yield job
 

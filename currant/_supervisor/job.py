@@ -8,15 +8,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
-import anyio
-
 from currant._supervisor.conversation import Conversation
 from currant._supervisor.job_input import JobInput
-from currant._supervisor.readiness import why_attempt_not_ready
+from currant._supervisor.until import not_ready_error, until_ready
 from currant._values.checks import check_choice, checked_signal, naming
-from currant._values.errors import CommandError, DependencyError, LaunchError, NotReadyError
+from currant._values.errors import CommandError
 from currant._values.launch_spec import Pty, SignalTarget
-from currant._values.lines import STREAMS
 
 if TYPE_CHECKING:
     import re
@@ -25,7 +22,6 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
-    from currant._supervisor.attempt import Attempt
     from currant._supervisor.lifecycle import JobState, Lifecycle
     from currant._supervisor.until import JobCondition
     from currant._values.command import Command
@@ -38,10 +34,8 @@ __all__ = [
     "begin_again",
     "hold_output",
     "keep_life",
+    "life_of",
     "until_changed",
-    "until_up",
-    "until_up_or_ended",
-    "why_unready",
 ]
 
 
@@ -147,51 +141,10 @@ class Job:
                 error carries the last lines of the output.  A restart does not change that.
         """
         self._check_loop("Job.ready")
-        await self._until_ready()
-
-    async def _until_ready_or_gone(self) -> None:
-        """As `ready`, but raise the error when all processes of the attempt are gone.
-
-        If the command does not restart, it has ended by then, and its name can be started again.
-        Only `Runner.start` calls this.
-        Cancellation: harmless.
-
-        Raises:
-            NotReadyError: as for `ready`.
-        """
-        await self._until_ready(until_gone=True)
-
-    async def _until_ready(self, *, until_gone: bool = False) -> None:
         life = self._life
-        times_ready, start = life.times_ready, life.starts + (not life.attempt.is_running)
-        attempt: Attempt | None = None
         with self._waiting():
-            while not life.is_ready and life.times_ready == times_ready:
-                if attempt is None and life.starts == start:
-                    attempt = life.attempt
-                reason = why_attempt_not_ready(life, attempt)
-                if reason is not None:
-                    failed = attempt or life.attempt
-                    if until_gone:
-                        await self._until_gone(life, failed)
-                    await self._raise_not_ready(failed, reason)
-                await life.context.change.wait()
-
-    async def _until_gone(self, life: Lifecycle, attempt: Attempt) -> None:
-        """Wait until no process of `attempt` is left, and if no other attempt follows, for the end.
-
-        Before another attempt, only the life itself ends escapees.  A second search would find the
-        processes of that attempt, too, because they have the same name.
-        """
-        await life.context.change.wait_for(lambda: attempt.has_left_nothing or life.has_ended)
-        if not attempt.has_left_nothing and life is self._life:
-            await attempt.end_escapees()
-
-    async def _raise_not_ready(self, attempt: Attempt, reason: str) -> None:
-        with anyio.move_on_after(self._life.context.limits.end_of_output):  # for the last lines
-            await attempt.output.ended()
-        cause = None if attempt.error is None else attempt.error.__cause__
-        raise NotReadyError(self.name, reason, attempt.output.tail) from cause
+            if (unready := await until_ready(life)) is not None:
+                raise await not_ready_error(life, unready)
 
     async def wait(self) -> Result:
         """Wait until the command has ended, with all restarts by its policy, and return how.
@@ -324,12 +277,6 @@ class Job:
         """
         self._check_loop("Job.stdout")
         return self._talk.stream("stdout")
-
-    async def _start_streams(self) -> None:
-        """Take both output streams, and wait for the start, without counting as a waiting task."""
-        for stream in STREAMS:
-            self._talk.stream(stream)
-        await self._life.started()
 
     @property
     def stderr(self) -> ByteReceiveStream:
@@ -507,21 +454,9 @@ class Job:
         return self._life.context.runner.channel.waiting()
 
 
-async def until_changed(job: Job) -> None:
-    """Wait until something about a command changes: its state, or which life is the last.
-
-    Cancellation: harmless.
-    """
-    await job._life.context.change.wait()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-
-def begin_again(job: Job) -> None:
-    """Run a command that has ended again, as `Job.restart` does, but return at once.
-
-    Raises:
-        JobEndedError, CommandError: as for `Job.restart`.
-    """
-    job._life.context.runner.run_again(job.name)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+def life_of(job: Job) -> Lifecycle:
+    """Return the current or last life of a job."""
+    return job._life  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def keep_life(job: Job, life: Lifecycle) -> None:
@@ -530,59 +465,29 @@ def keep_life(job: Job, life: Lifecycle) -> None:
     job._lives = {life.name: life}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
+async def until_changed(job: Job) -> None:
+    """Wait until something about a command changes: its state, or which life is the last.
+
+    Cancellation: harmless.
+    """
+    await life_of(job).context.change.wait()
+
+
+def begin_again(job: Job) -> None:
+    """Run a command that has ended again, as `Job.restart` does, but return at once.
+
+    Raises:
+        JobEndedError, CommandError: as for `Job.restart`.
+    """
+    life_of(job).context.runner.run_again(job.name)
+
+
 def hold_output(job: Job) -> None:
     """Have the command wait for its first reader, for a second at most.
 
     Only while this task goes on, and does not itself wait for the commands.  The reader of a thread
     comes late, because each step of it is a call into the event loop.
     """
-    life = job._life  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    life = life_of(job)
     if not life.has_ended:
         life.context.transcript.hold()
-
-
-async def until_up_or_ended(job: Job) -> Result | None:
-    """Wait as long as the command may still become ready, through all restarts by its policy.
-
-    If no process runs, this waits for the next process.  A command without a probe is ready when it
-    runs.
-    Cancellation: harmless.
-
-    Returns:
-        How the command has ended; None if it is ready.
-    """
-    life = job._life  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-    times_ready = life.times_ready
-    with life.context.runner.channel.waiting():
-        if life.command.ready is None:
-            await life.started()
-        else:
-            await life.context.change.wait_for(
-                lambda: life.is_ready or life.times_ready > times_ready or life.has_ended
-            )
-    return life.result
-
-
-def why_unready(job: Job) -> str | None:
-    """Return what the last check for readiness has found that failed; None if none has."""
-    return job._life.attempt.why_unready  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-
-
-async def until_up(job: Job) -> None:
-    """Wait until the command runs; with a `ready` probe, until it is ready.
-
-    Raises:
-        LaunchError, NotReadyError, DependencyError: as for `Runner.start`.
-    """
-    problem: NotReadyError | None = None
-    if job.command.ready is None:
-        await job.until_started()
-    else:
-        try:
-            await job._until_ready_or_gone()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        except NotReadyError as error:
-            problem = error
-    if job.result is not None and isinstance(job.result.error, LaunchError | DependencyError):
-        raise job.result.error
-    if problem is not None:
-        raise problem

@@ -14,9 +14,10 @@ from currant._channel.readers import BatchReader, LineReader, Readers
 from currant._channel.unread import CodeLine
 from currant._process.launcher import check_launcher
 from currant._process.local import LocalLauncher
-from currant._supervisor.job import Job, until_up
+from currant._supervisor.job import Job
 from currant._supervisor.sink_tasks import checked_sinks
 from currant._supervisor.supervisor import Settings, Supervisor
+from currant._supervisor.up import until_up
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
 from currant._values.checks import (
@@ -28,10 +29,7 @@ from currant._values.checks import (
     checked_signal,
     checked_words,
 )
-from currant._values.errors import (
-    CommandError,
-    UnknownNameError,
-)
+from currant._values.errors import CommandError, UnknownNameError
 from currant._values.names import ByName
 from currant._values.options import RUNNER_HINTS, explains_options
 from currant._values.plan import Plan

@@ -1,23 +1,70 @@
-"""Waiting for the first of several conditions of a command, for `Job.until`."""
+"""Waiting until a process is ready (`Job.ready`), or a command meets a condition (`Job.until`)."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import anyio
 
 from currant._supervisor.failure import unwrapped
+from currant._supervisor.readiness import why_attempt_not_ready
 from currant._values.checks import check_seconds
-from currant._values.errors import CommandError
+from currant._values.errors import CommandError, NotReadyError
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from currant._supervisor.attempt import Attempt
     from currant._supervisor.lifecycle import Lifecycle
 
-__all__ = ["JobCondition", "check_conditions", "first_of"]
+__all__ = [
+    "JobCondition",
+    "Unready",
+    "check_conditions",
+    "first_of",
+    "not_ready_error",
+    "until_ready",
+]
 
 JobCondition: TypeAlias = Literal["exit", "ready", "idle"]
+
+
+class Unready(NamedTuple):
+    """An attempt that will not become ready, and why."""
+
+    attempt: Attempt
+    reason: str
+
+
+async def until_ready(life: Lifecycle) -> Unready | None:
+    """Wait until a process is ready, and return None; or return why it will not be.
+
+    If no process runs, this waits for the next process.
+    Cancellation: harmless.
+    """
+    times_ready, start = life.times_ready, life.starts + (not life.attempt.is_running)
+    attempt: Attempt | None = None
+    while not life.is_ready and life.times_ready == times_ready:
+        if attempt is None and life.starts == start:
+            attempt = life.attempt
+        reason = why_attempt_not_ready(life, attempt)
+        if reason is not None:
+            return Unready(attempt or life.attempt, reason)
+        await life.context.change.wait()
+    return None
+
+
+async def not_ready_error(life: Lifecycle, unready: Unready) -> NotReadyError:
+    """Wait for the last lines of an attempt, and return the error that shows them.
+
+    Cancellation: harmless.
+    """
+    attempt, reason = unready
+    with anyio.move_on_after(life.context.limits.end_of_output):
+        await attempt.output.ended()
+    error = NotReadyError(life.name, reason, attempt.output.tail)
+    error.__cause__ = None if attempt.error is None else attempt.error.__cause__
+    return error
 
 
 def check_conditions(conditions: Collection[object], idle: object) -> None:

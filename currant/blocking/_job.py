@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from currant._supervisor.job import until_up, why_unready
+from currant._supervisor.up import until_up, why_unready
 
 if TYPE_CHECKING:
     import re
