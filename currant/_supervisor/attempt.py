@@ -275,21 +275,24 @@ class Attempt:
         if self._stop_request is not None and self.exit is not None and self.exit.stopped:
             self.stopping = anyio.current_time() - self._stop_request.at
 
-    async def stop(self, *, hurry: bool = False) -> None:
+    # ---- to ask for ----
+
+    async def stop(self) -> None:
         """Stop the process, if there is one, and return when the group is empty.
 
         A second call joins the stop that is under way, with the rest of the grace.
         Cancellation: the process has been asked to stop.
-
-        Args:
-            hurry: whether the grace is over now, also for a stop that is under way.
         """
-        self._request_stop(hurry=hurry)
+        self._request_stop()
         if isinstance(self._phase, _Running):
             await self._stop(self._phase)
 
     def stop_soon(self, *, hurry: bool = False) -> None:
-        """Begin to `stop`, and return at once; a process that is being started stops after that."""
+        """Begin to `stop`, and return at once; a process that is being started stops after that.
+
+        Args:
+            hurry: whether the grace is over now, also for a stop that is under way.
+        """
         self._request_stop(hurry=hurry)
         if isinstance(self._phase, _Running):
             self._phase.tasks.start_soon(self._stop, self._phase)
@@ -346,6 +349,8 @@ class Attempt:
             await process.resize(size.rows, size.columns)
         else:
             await checkpoint()
+
+    # ---- the steps of `run_to_completion` ----
 
     def _begin(self, running: _Running) -> None:
         process, tasks = running.process, running.tasks
@@ -493,6 +498,8 @@ class Attempt:
             exited_at = self._health.passed_at
         return max(0.0, exited_at - self._health.ready_at)
 
+    # ---- a stop ----
+
     def _request_stop(self, *, hurry: bool = False) -> None:
         if self._spill is not None:
             grace = 0.0 if hurry else self._context.policies.grace
@@ -537,6 +544,14 @@ class Attempt:
             await self._input.close_and_wait(process, seconds)
         assert self._stop_request is not None  # It may be hurried by now.
         return max(0.0, self._stop_request.remaining(anyio.current_time()))
+
+    # ---- what happens to the process ----
+
+    def on_ready(self, after: float) -> None:
+        """Send `Ready`."""
+        self._send_soon(Ready(self._command.name, after, time.time()))
+        if self.exit is not None:
+            self._health.cancel()
 
     def on_fault(self, fault: CurrantError) -> None:
         """Fail and stop because of `fault`; called by the checks."""
@@ -596,12 +611,6 @@ class Attempt:
         self.exit = end
         if end.is_status_lost and not end.stopped and self.error is None:
             self.error = ExitStatusLostError(self._command.name)
-
-    def on_ready(self, after: float) -> None:
-        """Send `Ready`."""
-        self._send_soon(Ready(self._command.name, after, time.time()))
-        if self.exit is not None:
-            self._health.cancel()
 
     def _send_soon(self, message: Ready | Aborted) -> None:
         if isinstance(self._phase, (_Running, _Draining)):
