@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from anyio.abc import ObjectReceiveStream, TaskGroup
 
     from currant import BatchMessage, Job
-    from currant._values.command import Condition
+    from currant._values.links import Condition
     from currant.testing import FakeProcess
     from tests.lifeline import Gate, Lifeline
 

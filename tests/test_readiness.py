@@ -11,7 +11,7 @@ from currant import CurrantError, Exit, LaunchError, NotReadyError, Result
 from currant._supervisor.readiness import is_met, why_attempt_not_ready, why_impossible
 
 if TYPE_CHECKING:
-    from currant._values.command import Condition
+    from currant._values.links import Condition
     from currant._values.results import Status
 
 

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from currant._supervisor.lifecycle import Lifecycle
-    from currant._values.command import Condition
     from currant._values.dependencies import Dependencies
+    from currant._values.links import Condition
 
 __all__ = ["Conditions"]
 

@@ -12,9 +12,9 @@ from currant._values.errors import NotReadyError
 from currant._values.results import end_of
 
 if TYPE_CHECKING:
-    from currant._values.command import Condition
     from currant._values.errors import CurrantError
     from currant._values.exit import Exit
+    from currant._values.links import Condition
     from currant._values.results import Result
 
 __all__ = ["AttemptView", "CommandView", "is_met", "why_attempt_not_ready", "why_impossible"]

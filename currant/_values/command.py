@@ -15,12 +15,10 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import partial
 from inspect import Parameter, signature
 from operator import attrgetter
-from pathlib import Path
 from posixpath import basename
 from signal import SIGTERM
 from subprocess import PIPE
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict, Unpack, cast
 
 from currant._values.checks import (
     StrOrPath,
@@ -49,15 +47,11 @@ from currant._values.launch_spec import (
 )
 from currant._values.limits import Limits
 from currant._values.lines import MAX_LINE
+from currant._values.links import NO_NEEDS, checked_after, checked_names
 from currant._values.listeners import checked_listeners
 from currant._values.options import COMMAND_HINTS, explains_options
-from currant._values.policies import (
-    KillOthersOn,
-    Policies,
-    check_policies,
-    check_terminal_is_kept,
-)
-from currant._values.probe import Probe
+from currant._values.policies import KillOthersOn, Policies, check_policies
+from currant._values.probe import Probe, check_probes, check_reads_lines, files_of
 from currant._values.resources import NO_RESOURCES, checked_resources
 from currant._values.shell_syntax import join_lines, join_words, why_shell
 from currant._values.standard_files import (
@@ -67,8 +61,8 @@ from currant._values.standard_files import (
     checked_file,
     checked_stderr,
     checked_stdout,
-    is_open_file,
 )
+from currant._values.terminal import check_terminal, check_terminal_is_kept, checked_pty
 from currant._values.variables import NO_VARIABLES, checked_env
 from currant._values.watch import Watch, checked_watch
 
@@ -76,6 +70,7 @@ if TYPE_CHECKING:
     from socket import socket
 
     from currant._values.capture import CaptureLike
+    from currant._values.links import After, Condition
     from currant._values.restart import RestartPolicy, RestartWhen
     from currant._values.watch import WatchLike
 
@@ -85,7 +80,6 @@ __all__ = [
     "Command",
     "CommandLike",
     "CommandOptions",
-    "Condition",
     "DefaultName",
     "MapOptions",
     "ProcessOptions",
@@ -104,13 +98,6 @@ __all__ = [
 
 FLUSH_AFTER = 0.1
 """The default `flush_after` of a `pty`, and of every command of the command line, in seconds."""
-
-Condition: TypeAlias = Literal["ready", "started", "succeeded", "ended"]
-
-After: TypeAlias = "str | Iterable[str] | Mapping[str, Condition | None]"
-
-
-_NO_NEEDS: Mapping[str, Condition | None] = MappingProxyType({})
 
 
 class MapOptions(TypedDict, total=False):
@@ -425,12 +412,13 @@ class Command(LaunchSpec):
 
     def _check_options(self) -> None:
         check_flag("inherit_env", self.inherit_env)
-        _check_session(self)
-        _check_standard_files(self)
+        check_flag("new_session", self.new_session)
+        check_terminal(self)
+        check_own_files(self, self.capture)
         _check_umask(self.umask)
         if not (self.limits is None or isinstance(cast("object", self.limits), Limits)):
             raise CommandError(f"limits must be a Limits or None, not {self.limits!r}")
-        _check_nice(self.nice)
+        check_count("nice", self.nice, 39, minimum=-39)
         for what, account in (("user", self.user), ("group", self.group)):
             if account is not None:
                 check_account(what, account)
@@ -449,10 +437,10 @@ class Command(LaunchSpec):
                 f"watch looks at the files of this machine, and the command runs on {self.host!r}; "
                 "use watch without host"
             )
-        _check_probes(self.ready, self.alive)
-        _set_fields(self, {"probe_files": _files_of(self.ready, self.alive)})
+        check_probes(self.ready, self.alive)
+        _set_fields(self, {"probe_files": files_of(self.ready, self.alive)})
         if self.ready is not None:
-            _check_reads_lines(self, self.ready)
+            check_reads_lines(self, self.ready)
         check_count("failure_threshold", self.failure_threshold)
         check_seconds("timeout", self.timeout)
         _check_limits_of_output(self)
@@ -709,13 +697,6 @@ def _checked_stdin(stdin: object) -> object:
     return checked_file("stdin", stdin, "None, bytes, PIPE, ")
 
 
-def _check_standard_files(command: Command) -> None:
-    """Check that the standard files of a command go together."""
-    if command.pty:
-        _check_files_of_terminal(command)
-    check_own_files(command, command.capture)
-
-
 def _check_limits_of_output(command: Command) -> None:
     check_seconds("idle_timeout", command.idle_timeout)
     check_count("max_output", 1 if command.max_output is None else command.max_output)
@@ -724,42 +705,10 @@ def _check_limits_of_output(command: Command) -> None:
             raise CommandError(f"{what} needs output that goes to currant, and all goes to files")
 
 
-def _check_files_of_terminal(command: LaunchSpec) -> None:
-    if isinstance(command.stdin, Path) or is_open_file(command.stdin):
-        raise CommandError(
-            "stdin cannot be a file if pty is set, because the terminal is the input; "
-            f"not {command.stdin!r}"
-        )
-    for what in ("stdout", "stderr"):
-        place = getattr(command, what)
-        if place not in (None, "separate", "stdout"):
-            raise CommandError(
-                f"{what} cannot be {place!r} if pty is set, because the terminal is the output"
-            )
-
-
-def _check_session(command: LaunchSpec) -> None:
-    check_flag("new_session", command.new_session)
-    if command.pty and not command.new_session:
-        raise CommandError("new_session cannot be False if pty is set: a terminal has one session")
-
-
-def _checked_pty(pty: object) -> Pty | Literal[False]:
-    if not isinstance(pty, (bool, Pty)):
-        raise CommandError(f"pty must be True, False or a Pty, not {pty!r}")
-    return Pty() if pty is True else pty
-
-
 def _check_umask(umask: object) -> None:
     is_int = isinstance(umask, int) and not isinstance(umask, bool)
     if umask is not None and not (is_int and 0 <= cast("int", umask) <= 0o777):
         raise CommandError(f"umask must be an integer from 0 to 0o777, not {umask!r}")
-
-
-def _check_nice(nice: object) -> None:
-    is_int = isinstance(nice, int) and not isinstance(nice, bool)
-    if not (is_int and -39 <= cast("int", nice) <= 39):
-        raise CommandError(f"nice must be an integer from -39 to 39, not {nice!r}")
 
 
 def _checked_groups(groups: object) -> tuple[str | int, ...] | None:
@@ -783,66 +732,6 @@ def _checked_codes(codes: object) -> tuple[int, ...]:
     return checked
 
 
-def _check_probes(ready: object, alive: object) -> None:
-    for what, probe in (("ready", ready), ("alive", alive)):
-        if not (probe is None or isinstance(probe, Probe)):
-            raise CommandError(f"{what} must be a probe of currant.ready, not {probe!r}")
-    if isinstance(alive, Probe) and not alive.repeats:
-        raise CommandError(f"alive cannot be {alive!r}: it happens once and cannot be repeated")
-
-
-def _files_of(*probes: Probe | None) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(path for probe in probes if probe for path in probe.files))
-
-
-def _check_reads_lines(command: LaunchSpec, probe: Probe) -> None:
-    """Check that each line that `probe` waits for is on a stream that currant reads."""
-    read = read_streams(command)
-    for line_probe in probe.line_probes:
-        stream = line_probe.stream
-        if stream in read or (stream is None and read):
-            continue
-        if stream == "stderr" and "stdout" in read and (command.pty or command.stderr == "stdout"):
-            why = "stderr is merged into stdout"
-        else:
-            why = f"{stream or 'the output'} does not come to currant"
-        raise CommandError(f"ready cannot wait for a line on {stream or 'any stream'}: {why}")
-
-
-def _checked_names(what: str, names: object) -> tuple[str, ...]:
-    given: object = [names] if isinstance(names, str) else names
-    if not isinstance(given, Iterable):
-        raise CommandError(f"{what} must be names of commands, not {names!r}")
-    checked = tuple(dict.fromkeys(cast("Iterable[object]", given)))
-    if not all(isinstance(name, str) and name for name in checked):
-        raise CommandError(f"{what} must be names of commands, not {names!r}")
-    return cast("tuple[str, ...]", checked)
-
-
-def _checked_after(after: object) -> Mapping[str, Condition | None]:
-    if after == ():
-        return _NO_NEEDS
-    names: object = [after] if isinstance(after, str) else after
-    if not isinstance(names, Iterable):
-        raise CommandError(f"after must be names of commands, not {after!r}")
-    if isinstance(names, Mapping):
-        needs = dict(cast("Mapping[object, object]", names))
-    else:
-        given = list(cast("Iterable[object]", names))
-        if not all(isinstance(name, str) for name in given):
-            raise CommandError(f"after must be names of commands, not {after!r}")
-        needs = dict.fromkeys(given)
-    for name, condition in needs.items():
-        if not isinstance(name, str) or not name:
-            raise CommandError(f"after must be names of commands, not {name!r}")
-        if condition is not None and condition not in get_args(Condition):
-            raise CommandError(
-                f"after: the condition of {name!r} must be 'ready', 'started', 'succeeded' or "
-                f"'ended', not {condition!r}"
-            )
-    return MappingProxyType(cast("dict[str, Condition | None]", needs))
-
-
 _FIELDS = tuple(spec.name for spec in fields(Command))
 
 _SETTERS: tuple[Callable[[Command, object], None], ...] = tuple(
@@ -859,7 +748,7 @@ _DEFAULTS: dict[str, object] = {
 """The default of each parameter of `Command`, by name."""
 
 _USUAL = tuple(
-    (_DEFAULTS | {"after": _NO_NEEDS, "resources": NO_RESOURCES, "probe_files": ()}).get(name)
+    (_DEFAULTS | {"after": NO_NEEDS, "resources": NO_RESOURCES, "probe_files": ()}).get(name)
     for name in _FIELDS
 )
 """The value of each field if no option is given; the name and the words take another."""
@@ -870,7 +759,7 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "stdout": checked_stdout,
     "stderr": checked_stderr,
     "stdin": _checked_stdin,
-    "pty": _checked_pty,
+    "pty": checked_pty,
     "wrap": partial(checked_words, "wrap"),
     "extra_groups": _checked_groups,
     "listen": checked_listeners,
@@ -878,8 +767,8 @@ _CHECKS: Mapping[str, Callable[[Any], object]] = {
     "stop_command": _checked_stop_command,
     "stop_signal": partial(checked_signal, "stop_signal"),
     "resources": checked_resources,
-    "after": _checked_after,
+    "after": checked_after,
     "watch": checked_watch,
-    "restart_with": partial(_checked_names, "restart_with"),
+    "restart_with": partial(checked_names, "restart_with"),
 }
 """How an option is checked, and brought into the form in which its field keeps it."""

@@ -15,7 +15,8 @@ from currant._values.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
 
-    from currant._values.command import Command, Condition
+    from currant._values.command import Command
+    from currant._values.links import Condition
 
 __all__ = ["Dependencies", "Needs", "in_order", "needs_among"]
 

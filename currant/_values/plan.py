@@ -16,8 +16,9 @@ from currant._values.dependencies import Dependencies, Needs, needs_among
 from currant._values.emptied_files import check_emptied_files, empties_files
 from currant._values.errors import CommandError
 from currant._values.names import Names, name_all
-from currant._values.policies import Policies, check_terminal_is_kept
+from currant._values.policies import Policies
 from currant._values.restart import as_restart_policy
+from currant._values.terminal import check_terminal_is_kept
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

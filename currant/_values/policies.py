@@ -14,14 +14,7 @@ from currant._values.restart import RestartPolicy, RestartWhen
 if TYPE_CHECKING:
     from typing import Self
 
-__all__ = [
-    "KillOthersOn",
-    "OnExit",
-    "Policies",
-    "StopReason",
-    "check_policies",
-    "check_terminal_is_kept",
-]
+__all__ = ["KillOthersOn", "OnExit", "Policies", "StopReason", "check_policies"]
 
 
 KillOthersOn: TypeAlias = Literal["failure", "success", "exit"]
@@ -91,12 +84,3 @@ def check_policies(
     if leftovers is not None:
         check_choice("leftovers", leftovers, get_args(Leftovers))
     check_capture(capture)
-
-
-def check_terminal_is_kept(pty: object, leftovers: Leftovers | None) -> None:
-    """Check that no process is left in a terminal, which hangs up when its leader has exited."""
-    if pty and leftovers == "leave":
-        raise CommandError(
-            "leftovers cannot be 'leave' if pty is set, because a process that stays would lose "
-            "its terminal"
-        )

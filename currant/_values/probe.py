@@ -12,12 +12,15 @@ from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple, Protocol
 
 from currant._values.checks import check_seconds
+from currant._values.errors import CommandError
+from currant._values.launch_spec import read_streams
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from currant._values.exchange import Answer, FileState, Owner, Request
     from currant._values.exit import Exit
+    from currant._values.launch_spec import LaunchSpec
     from currant._values.line_pattern import Lines
     from currant._values.lines import StreamName
 
@@ -30,6 +33,9 @@ __all__ = [
     "ProbeCommand",
     "ProbeTarget",
     "Unmet",
+    "check_probes",
+    "check_reads_lines",
+    "files_of",
 ]
 
 
@@ -194,3 +200,31 @@ class Probe(ABC):
 
         Cancellation: harmless.
         """
+
+
+def check_probes(ready: object, alive: object) -> None:
+    """Check the probes of a command."""
+    for what, probe in (("ready", ready), ("alive", alive)):
+        if not (probe is None or isinstance(probe, Probe)):
+            raise CommandError(f"{what} must be a probe of currant.ready, not {probe!r}")
+    if isinstance(alive, Probe) and not alive.repeats:
+        raise CommandError(f"alive cannot be {alive!r}: it happens once and cannot be repeated")
+
+
+def files_of(*probes: Probe | None) -> tuple[str, ...]:
+    """Return the files that probes look at, each once."""
+    return tuple(dict.fromkeys(path for probe in probes if probe for path in probe.files))
+
+
+def check_reads_lines(command: LaunchSpec, probe: Probe) -> None:
+    """Check that each line that `probe` waits for is on a stream that currant reads."""
+    read = read_streams(command)
+    for line_probe in probe.line_probes:
+        stream = line_probe.stream
+        if stream in read or (stream is None and read):
+            continue
+        if stream == "stderr" and "stdout" in read and (command.pty or command.stderr == "stdout"):
+            why = "stderr is merged into stdout"
+        else:
+            why = f"{stream or 'the output'} does not come to currant"
+        raise CommandError(f"ready cannot wait for a line on {stream or 'any stream'}: {why}")

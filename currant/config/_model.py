@@ -23,8 +23,8 @@ from pydantic_core.core_schema import (
     union_schema,
 )
 
-from currant._values.command import Condition
 from currant._values.launch_spec import KillMode, Leftovers
+from currant._values.links import Condition
 from currant._values.policies import KillOthersOn
 from currant._values.restart import RestartWhen
 from currant.config._table import Table, option, required

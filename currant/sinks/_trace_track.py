@@ -9,7 +9,8 @@ from currant._values.state import QUEUED, CommandState
 from currant.sinks._tail import Tail
 
 if TYPE_CHECKING:
-    from currant._values.command import Command, Condition
+    from currant._values.command import Command
+    from currant._values.links import Condition
     from currant._values.usage import Usage
 
 __all__ = ["Track"]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
     from currant._supervisor.job import Job
-    from currant._values.command import Command, Condition
+    from currant._values.command import Command
+    from currant._values.links import Condition
 
 __all__ = ["replicas_of", "skipped_dependents", "waits_for", "with_needs"]
 

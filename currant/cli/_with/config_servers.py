@@ -11,7 +11,8 @@ from currant.cli._prepare.from_config import config_files, read_config
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from currant._values.command import Command, Condition
+    from currant._values.command import Command
+    from currant._values.links import Condition
     from currant.config import Config
 
 __all__ = ["NamedServers", "find_servers"]
