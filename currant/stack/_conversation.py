@@ -139,7 +139,11 @@ class Conversation:
         await self._client.send({"type": "difference"} | asdict(change))
 
     async def _send_logs(self, request: Logs) -> dict[str, object]:
-        names = {job.name for job in self._control.select(request.names)} if request.names else ()
+        names = (
+            {job.name for job in self._control.commands.select(request.names)}
+            if request.names
+            else ()
+        )
         history = self._control.history
         cursor, end = history.begin(names, request.last, request.since), history.end_number
         while request.follow or cursor.number < end:
@@ -158,7 +162,7 @@ class Conversation:
             await self._client.send_bytes(piece)
 
     async def _attach(self, request: Attach) -> dict[str, object]:
-        job = self._control.select_one(request.name)
+        job = self._control.commands.select_one(request.name)
         reads = "terminal" if job.command.pty else None if job.stdin is None else "pipe"
         await self._client.send({"type": "attached", "name": job.name, "stdin": reads})
         if request.rows is not None and request.columns is not None and job.command.pty:
