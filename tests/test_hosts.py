@@ -688,4 +688,4 @@ async def test_map_has_a_slot_for_each_place_of_the_hosts() -> None:
         assert set(where) == {"a", "b"}
         async with Runner(launcher=hosts):
             assert hosts.places == 4
-    assert hosts._unswept == {}
+    assert len(hosts._unswept) == 0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from contextlib import asynccontextmanager
 from math import inf
@@ -28,17 +27,19 @@ from currant._values.launch_spec import LaunchSpec
 from currant._values.options import explains_options
 from currant._values.shutdown_limits import ShutdownLimits
 from currant._values.variables import NO_VARIABLES
+from currant.hosts._avoided import Avoided
 from currant.hosts._check import group_alike, look_up
 from currant.hosts._fence import Fence
 from currant.hosts._host import Host, expand_host
 from currant.hosts._lists import parse_hosts, read_hosts, slurm_hosts
 from currant.hosts._member import Member
-from currant.hosts._placement import Needs, shortage
+from currant.hosts._placement import shortage
 from currant.hosts._pool import Pool, unreachable
 from currant.hosts._process import OnClose, PlacedProcess
 from currant.hosts._settings import checked_settings
 from currant.hosts._spec import placed_spec
 from currant.hosts._transports import Connect, srun, ssh
+from currant.hosts._unswept import Unswept
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -65,10 +66,6 @@ class HostsOptions(TypedDict, total=False):
     env: Mapping[str, str]
     forward_env: Iterable[str]
     retry_elsewhere: bool
-
-
-MOST_TRIED = 10_000
-"""How many commands are remembered for `retry_elsewhere`."""
 
 
 class Hosts(anyio.AsyncContextManagerMixin):
@@ -164,12 +161,10 @@ class Hosts(anyio.AsyncContextManagerMixin):
             forward_env=forward_env,
         )
         check_flag("retry_elsewhere", retry_elsewhere)
-        self._tried: dict[str, set[str]] | None = {} if retry_elsewhere else None
+        self._avoided = Avoided(retry_elsewhere=retry_elsewhere)
         self._fence = Fence()
         self._pool: Pool | None = None
-        self._not_on: dict[str, set[str]] = {}
-        self._unswept: dict[str, set[LocalLauncher | RemoteLauncher]] = {}
-        self._running: Counter[str] = Counter()
+        self._unswept = Unswept()
 
     @classmethod
     def from_file(cls, path: StrOrPath, **options: Unpack[HostsOptions]) -> Hosts:
@@ -299,7 +294,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
                     pool.leave()  # The task group waits, bounded by the agents and the heartbeat.
         finally:
             self._pool = None
-            self._not_on, self._unswept = {}, {}
+            self._avoided.forget_lacking()
+            self._unswept.clear()
 
     async def _connect(self, pool: Pool) -> None:
         members = [pool.add(host) for host in self._hosts.values()]
@@ -321,7 +317,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         capacities = {name: member.capacity for name, member in pool.members.items()}
         groups = group_alike(commands)
         for command, *_ in groups:
-            needs = self._needs_of(command, pool)
+            needs = self._avoided.needs_of(command, pool.able)
             if (problem := shortage(needs, capacities)) is not None:
                 raise NoCapacityError(command.name, problem)
             for member in pool.able(needs):
@@ -333,7 +329,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
             if (error := findings.errors.get(group[0].name)) is not None:
                 raise error
             hosts = findings.not_on.get(group[0].name, set())
-            self._not_on.update((command.name, hosts) for command in group if hosts)
+            self._avoided.note_lacking([command.name for command in group], hosts)
 
     async def launch(self, command: LaunchSpec, *, beside: Process | None = None) -> Process:
         """Wait for a place, and start `command` there; return once the program runs.
@@ -353,21 +349,19 @@ class Hosts(anyio.AsyncContextManagerMixin):
         if isinstance(beside, PlacedProcess):
             return await self._start(command, beside.member, beside.gpus)
         await pool.wait_for_fence(command.name)
-        member, place = await pool.acquire(command.name, self._needs_of(command, pool))
-        self._note_tried(command.name, place.host)
+        needs = self._avoided.needs_of(command, pool.able)
+        member, place = await pool.acquire(command.name, needs)
+        self._avoided.note_tried(command.name, place.host)
         assert member.launcher is not None
         launcher = member.launcher
-        self._unswept.setdefault(command.name, set()).add(launcher)
-        self._running[command.name] += 1
+        self._unswept.begin(command.name, launcher)
 
         def end(*, is_lost: bool) -> None:
-            self._running[command.name] -= 1
-            if not self._running[command.name]:
-                del self._running[command.name]
+            self._unswept.end(command.name)
             if is_lost and isinstance(launcher, RemoteLauncher):
                 self._raise_fence(command.name, launcher)
                 # The fence covers escapees, too.  A later sweep must not raise it again.
-                self._unswept.get(command.name, set()).discard(launcher)
+                self._unswept.remove(command.name, launcher)
                 pool.release_behind_fence(place, command.name)
             else:
                 pool.release(place)
@@ -405,10 +399,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
-        if name is not None:
-            launchers = self._unswept.pop(name, set())
-        else:
-            launchers = {each for used in self._unswept.values() for each in used}
+        launchers = self._unswept.take(name)
         errors: list[CannotStopError] = []
 
         async def sweep_one(launcher: LocalLauncher | RemoteLauncher) -> None:
@@ -425,8 +416,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         for error in errors:
             raise error
         if name is None:
-            for swept in [each for each in self._unswept if each not in self._running]:
-                del self._unswept[swept]
+            self._unswept.forget_ended()
 
     def _entered(self, call: str) -> Pool:
         if self._pool is None:
@@ -435,21 +425,6 @@ class Hosts(anyio.AsyncContextManagerMixin):
                 "Runner(..., launcher=hosts)`"
             )
         return self._pool
-
-    def _needs_of(self, command: LaunchSpec, pool: Pool) -> Needs:
-        not_on = self._not_on.get(command.name, set())
-        if self._tried and (tried := self._tried.get(command.name)):
-            elsewhere = Needs.of(command.resources, command.host, not_on | tried)
-            if pool.able(elsewhere):
-                return elsewhere
-            tried.clear()
-        return Needs.of(command.resources, command.host, not_on)
-
-    def _note_tried(self, name: str, host: str) -> None:
-        if self._tried is not None:
-            self._tried.setdefault(name, set()).add(host)
-            if len(self._tried) > MOST_TRIED:
-                del self._tried[next(iter(self._tried))]
 
     async def _start(
         self,
