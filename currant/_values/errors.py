@@ -201,7 +201,7 @@ class UnknownNameError(CurrantError, KeyError):
         self.problem: str = f"there is no command {name!r}" if problem is None else problem
 
     def __str__(self) -> str:
-        # Built when it is shown: `in` and `get` of a mapping raise this error to no reader.
+        # Built only if it is shown: `in` and `get` of a mapping raise and catch this error.
         return self.problem + suggestion(self.name, self.known)
 
 
@@ -329,13 +329,6 @@ class HostUnreachableError(HostLostError, ConnectionError):
         CurrantError.__init__(self, f"cannot reach the host {host!r}: {reason}")
         self.host = host
         self.reason = reason
-
-
-def lost_host(error: BaseException | None) -> HostLostError | None:
-    """Return the loss of a host that `error` is, or that is its cause; None if there is none."""
-    if isinstance(error, LaunchError):
-        error = error.__cause__
-    return error if isinstance(error, HostLostError) else None
 
 
 class ExitStatusLostError(CurrantError):

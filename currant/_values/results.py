@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 from currant._values.capture import NOTHING_OMITTED, Omitted, decode_around
 from currant._values.errors import (
     CurrantError,
+    HostLostError,
+    LaunchError,
     NotCapturedError,
     NotReadyError,
     OutputLimitError,
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
     from currant._values.usage import Usage
 
-__all__ = ["CommandFailed", "Result", "Results", "Status", "end_of"]
+__all__ = ["CommandFailed", "Result", "Results", "Status", "end_of", "lost_host"]
 
 
 Status: TypeAlias = Literal["succeeded", "failed", "stopped", "skipped"]
@@ -120,6 +122,13 @@ def _shown(value: object) -> str:
 def end_of(result: Result) -> CurrantError | Exit | Status:
     """Return what says best how the command ended, as a text."""
     return result.error or result.exit or result.status
+
+
+def lost_host(error: BaseException | None) -> HostLostError | None:
+    """Return the loss of a host that `error` is, or that is its cause; None if there is none."""
+    if isinstance(error, LaunchError):
+        error = error.__cause__
+    return error if isinstance(error, HostLostError) else None
 
 
 class Results(Mapping[str, Result]):

@@ -17,8 +17,9 @@ import anyio
 
 from currant._process.launcher import Holder
 from currant._synchronization import task_group_beside
-from currant._values.errors import CurrantError, lost_host
+from currant._values.errors import CurrantError
 from currant._values.host_names import fold
+from currant._values.results import lost_host
 from currant.cli._errors import (
     STATUS_LOST_HOSTS,
     noting_output_error,

@@ -6,9 +6,10 @@ import sys
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from currant._values.errors import HostUnreachableError, lost_host
+from currant._values.errors import HostUnreachableError
 from currant._values.host_names import fold, natural_key
 from currant._values.printable import printable
+from currant._values.results import lost_host
 from currant.sinks._colors import color_system_of
 from currant.sinks._templates import THIS_MACHINE
 

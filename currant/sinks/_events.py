@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, assert_never
 
-from currant._values.errors import HostUnreachableError, lost_host
+from currant._values.errors import HostUnreachableError
 from currant._values.messages import (
     Aborted,
     Dropped,
@@ -18,6 +18,7 @@ from currant._values.messages import (
     Skipped,
     Started,
 )
+from currant._values.results import lost_host
 from currant._values.state import is_expected
 
 if TYPE_CHECKING:

@@ -15,9 +15,10 @@ from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from weakref import finalize
 
-from currant._values.errors import LaunchError, lost_host
+from currant._values.errors import LaunchError
 from currant._values.host_names import natural_key
 from currant._values.messages import Exited, Started
+from currant._values.results import lost_host
 from currant._values.state import QUEUED, state_after
 from currant.sinks._events import fate_of
 
