@@ -31,8 +31,8 @@ from currant._process.lookup import (
     find_setup_problem,
     standard_file,
 )
-from currant._process.pipes import PipeStdio, PtyStdio, Stdio
 from currant._process.spawn import StartProcess, default_start, with_retries
+from currant._process.stdio import PipeStdio, PtyStdio, Stdio
 from currant._process.stop import Stopper, StopSpec
 from currant._system.dispositions import sigchld_is_ignored
 from currant._system.file_states import FileStates

@@ -13,7 +13,8 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from currant._process.exchange import exchange
-from currant._process.pipes import PipeStdio, Stdio, TerminalInput, TerminalOutput
+from currant._process.pipes import TerminalInput, TerminalOutput
+from currant._process.stdio import PipeStdio, Stdio
 from currant._process.stop import FORBIDDEN_TIMEOUT, Forbidden, Stopper
 from currant._values.errors import CannotStopError, NotPermittedError
 

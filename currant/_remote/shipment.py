@@ -32,7 +32,7 @@ MODULES = {
     "currant._agent": ("frames", "hosted", "importer", "link", "main", "server", "spec"),
     "currant._process": (
         *("child", "child_group", "containment", "escapees", "exchange", "guard", "handover"),
-        *("local", "local_process", "lookup", "pipes", "prefix", "spawn", "stop", "tls"),
+        *("local", "local_process", "lookup", "pipes", "prefix", "spawn", "stdio", "stop", "tls"),
     ),
     "currant._system": (
         *("accounts", "cgroup", "dispositions", "file_states", "files", "forks", "groups"),
