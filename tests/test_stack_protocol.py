@@ -436,7 +436,7 @@ async def test_mistake_in_currant_ends_one_connection(
     launcher = FakeLauncher(default=Script(exit=None))
     with anyio.fail_after(LIMIT):
         async with running({"web": "web"}, tmp_path, launcher=launcher) as stack:
-            monkeypatch.setattr(stack.control, "select", lambda _: 1 / 0)
+            monkeypatch.setattr(stack.control.commands, "select", lambda _: 1 / 0)
             with pytest.raises(RequestError, match="ZeroDivisionError") as caught:
                 await stack.client.stop()
             assert caught.value.kind == "internal"
