@@ -165,6 +165,35 @@ async def test_undecided_match_counts_when_the_time_is_over() -> None:
             await job.expect(r"\$ $", timeout=0.01)
 
 
+async def test_undecided_match_does_not_wait_for_the_other_stream() -> None:
+    """The silence that decides a match is that of its stream, whatever the other one writes."""
+    async with open_process(Command.shell("printf '$ '; exec yes >&2")) as job:
+        with anyio.fail_after(LIMIT):
+            assert (await job.expect(r"\$ $")).string == b"$ "
+
+
+async def test_expect_lets_other_tasks_run() -> None:
+    """A loop over matches that have all come does not hold up the program, and can be cancelled."""
+    async with open_process("echo a b b") as job:
+        with anyio.fail_after(LIMIT):
+            await job.wait()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            await job.expect("a")
+        assert scope.cancelled_caught
+        assert (await job.expect("a")).start() == 0
+        ran = anyio.Event()
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_set, ran)
+            for _ in range(2):  # On trio, the order of two tasks in one turn is random.
+                await job.expect("b")
+            assert ran.is_set()
+
+
+async def _set(event: anyio.Event) -> None:
+    event.set()
+
+
 async def test_cancelled_expect_loses_nothing() -> None:
     """After a cancellation the next call finds the match in all that has come."""
     async with open_process(Command.shell("printf 'rea'; read go; echo dy")) as job:
@@ -325,6 +354,18 @@ class TestOnTheClock:
                     assert await job.until("idle", idle=idle) == "idle"
                     assert anyio.current_time() - called == pytest.approx(took)
                     assert job.since().mark == 20
+
+    async def test_command_that_waits_for_its_restart_is_not_idle(self) -> None:
+        """The silence counts from the start of the process that is idle."""
+        launcher = FakeLauncher({"a": [Script(exit=1), RUNS]})
+        restart = RestartPolicy("always", delay=20, jitter=0)
+        async with Runner(
+            {"a": "a"}, launcher=launcher, restart=restart, iterable=False, on_exit="stop"
+        ) as runner:
+            called = anyio.current_time()
+            assert await runner["a"].until("idle", idle=5) == "idle"
+            assert anyio.current_time() - called == pytest.approx(20 + 5)
+            assert runner["a"].state == "running"
 
 
 async def test_command_in_the_queue_is_not_idle() -> None:

@@ -1,13 +1,16 @@
 """`Expectation`: the search for one match in the output that a cursor reads.
 
 Each stream is searched by itself, in the pieces in which its output arrived.  A match that depends
-on what comes next (`currant._values.incremental_search`) counts after a moment of silence.
+on what comes next (`currant._values.incremental_search`) counts after a moment of silence of its
+stream, whatever the other stream writes.
 """
 
 from __future__ import annotations
 
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
+
+from anyio import current_time
 
 from currant._channel.output import MATCH_UNFINISHED_AFTER
 from currant._values.errors import OutputDiscardedError
@@ -53,6 +56,7 @@ class Expectation:
             stream: IncrementalSearch(pattern) for stream in streams
         }
         self._ends: dict[StreamName, int] = dict.fromkeys(self._searches, 0)
+        self._settle_at: dict[StreamName, float] = {}  # of the streams with an undecided match
         self.missed: int = 0
 
     async def wait(self, cursor: Cursor) -> Found | None:
@@ -61,15 +65,15 @@ class Expectation:
         Cancellation: harmless; `settle` may have an undecided match.
         """
         while (found := self._search(cursor)) is None:
-            is_undecided = any(search.is_undecided for search in self._searches.values())
-            if not await cursor.arrived(MATCH_UNFINISHED_AFTER if is_undecided else inf):
+            silence = min(self._settle_at.values(), default=inf) - current_time()
+            if silence <= 0 or not await cursor.arrived(silence):
                 return self.settle()
         return found
 
     def settle(self) -> Found | None:
-        """Return an undecided match, if there is one."""
-        for stream, search in self._searches.items():
-            match = search.settle()
+        """Return the undecided match of the stream that has been silent for longest, if any."""
+        for stream in sorted(self._settle_at, key=self._settle_at.__getitem__):
+            match = self._searches[stream].settle()
             if match is not None:
                 return self._found(stream, match)
         return None
@@ -82,9 +86,13 @@ class Expectation:
                 self.missed += gap.size
                 continue  # The search begins after the gap; a cursor that reads sees no later one.
             self._ends[piece.stream] = piece.start + len(piece.data)
-            match = self._searches[piece.stream].feed(piece.data)
+            search = self._searches[piece.stream]
+            match = search.feed(piece.data)
             if match is not None:
                 return self._found(piece.stream, match)
+            self._settle_at.pop(piece.stream, None)
+            if search.is_undecided:
+                self._settle_at[piece.stream] = current_time() + MATCH_UNFINISHED_AFTER
         return None
 
     def _found(self, stream: StreamName, match: re.Match[bytes]) -> Found:

@@ -10,6 +10,7 @@ import re
 from typing import TYPE_CHECKING, cast
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from currant._channel.expectation import Expectation
 from currant._channel.output_stream import OutputStream
@@ -85,6 +86,7 @@ class Conversation:
             compiled = _compiled(pattern)
             streams = self._streams_of("expect", stream)
             check_seconds("expect: timeout", timeout)
+        await checkpoint()  # A loop of calls may find all of its matches at once.
         places: dict[StreamName, Place] = {name: self._expected[name].copy() for name in streams}
         expectation, found = Expectation(compiled, streams), None
         with self._transcript.attached(places) as cursor, cursor.reading():

@@ -120,13 +120,19 @@ async def _is_ready(life: Lifecycle) -> None:
 
 
 async def _is_idle(life: Lifecycle, seconds: float) -> None:
-    """Wait until the command runs, and then until it has written nothing for `seconds`.
+    """Wait until a process of the command runs and has written nothing for `seconds`.
 
     While a slow reader holds the command up, the command may be waiting for room to write.
     """
-    await life.started()
     transcript, seen = life.context.transcript, -1
-    while seen != transcript.total or life.attempt.output.is_held_up:
-        seen = transcript.total
+    attempt: Attempt | None = None
+    while (
+        attempt is not life.attempt  # A restart has begun another silence.
+        or attempt.process is None
+        or seen != transcript.total
+        or attempt.output.is_held_up
+    ):
+        await life.started()
+        attempt, seen = life.attempt, transcript.total
         with anyio.move_on_after(seconds):
             await transcript.arrival.wait_for(lambda: transcript.total != seen)  # noqa: B023 - at once
