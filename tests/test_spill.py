@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from anyio import fail_after, from_thread
+from anyio import fail_after, from_thread, to_thread
 
 from currant import (
     PIPE,
@@ -33,7 +33,7 @@ from currant._channel import spill
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.reading import messages_of
-from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
+from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -234,6 +234,44 @@ async def test_a_stopped_command_whose_file_lacks_output_has_failed() -> None:
             launcher["c"].exit(0)
     assert runner.results["c"].status == "failed"
     assert isinstance(runner.results["c"].error, SpillError)
+
+
+async def test_too_many_threads_fail_the_command_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """If the system allows no thread for the file, that is a failure like a full disk."""
+
+    async def run_sync(*_: object, **__: object) -> None:
+        raise RuntimeError("can't start new thread")  # as `threading` does
+
+    with fail_after(LIMIT):
+        async with Runner({"keep": FOREVER}, iterable=False, on_exit="stop") as runner:
+            job = await runner.start(spilling("read go; echo hi", os.devnull, stdin=PIPE))
+            monkeypatch.setattr(to_thread, "run_sync", run_sync)
+            await job.send(b"\n")
+            error = (await job.wait()).error
+            late = runner.start_soon(spilling("echo hi", os.devnull, name="late"))
+            again = (await late.wait()).error
+            assert runner["keep"].state == "running"
+    assert isinstance(error, SpillError)
+    assert isinstance(again, LaunchError)
+    assert "allows no more threads" in str(error)
+    assert "allows no more threads" in str(again)
+
+
+async def test_the_path_is_that_of_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program that changes its working directory gets the file where it began."""
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    after.mkdir()
+    monkeypatch.chdir(before)
+    with fail_after(LIMIT):
+        async with Runner([spilling("read go; echo hi", "c.log", stdin=PIPE)]) as runner:
+            await runner["c"].until_started()
+            monkeypatch.chdir(after)
+            await runner["c"].send(b"\n")
+    assert runner.results.ok
+    assert (before / "c.log").read_bytes() == b"hi\n"
 
 
 async def test_a_file_that_was_removed_is_not_created_again(tmp_path: Path) -> None:

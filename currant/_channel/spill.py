@@ -42,6 +42,7 @@ class SpillFile:
     def __init__(self, name: str, path: str, on_fault: Callable[[CurrantError], None]) -> None:
         self._name = name
         self._path = path
+        self._place = path
         self._on_fault = on_fault
         self._is_broken = False
         self._lock = anyio.Lock()
@@ -57,11 +58,15 @@ class SpillFile:
             LaunchError: that is impossible.
         """
         try:
-            await in_thread(partial(_write, self._path, os.O_CREAT | os.O_TRUNC, b""))
+            await in_thread(self._create)
         except OSError as error:
             advice = "; create its folder first" if isinstance(error, FileNotFoundError) else ""
             reason = f"its output cannot be written to {self._path!r}: {_reason(error)}{advice}"
             raise LaunchError(self._name, reason) from error
+
+    def _create(self) -> None:
+        self._place = os.path.abspath(self._path)  # The program may change its directory later.
+        _write(self._place, os.O_CREAT | os.O_TRUNC, b"")
 
     async def append(self, chunk: bytes) -> None:
         """Append `chunk`, after the chunks of earlier calls, unless the file is broken."""
@@ -70,7 +75,7 @@ class SpillFile:
                 return
             try:
                 with anyio.move_on_after(self._write_timeout) as self._writing:
-                    await in_thread(partial(_write, self._path, os.O_APPEND, chunk))
+                    await in_thread(partial(_write, self._place, os.O_APPEND, chunk))
                     return
                 error: OSError = TimeoutError("the disk does not answer")
             except OSError as caught:
