@@ -127,6 +127,18 @@ async def test_missing_folder_is_found_before_any_command_starts(tmp_path: Path)
     assert not list(tmp_path.iterdir())
 
 
+async def test_missing_directory_of_this_program_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A relative path leads nowhere if the working directory of this program was removed."""
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(CommandNotFoundError, match="directory of this program does not exist"):
+        async with Runner([Command(["true"], stdout=Path("log"))]):
+            pass
+
+
 def test_file_that_this_user_may_not_write_is_found(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

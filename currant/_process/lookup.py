@@ -227,7 +227,10 @@ def _path_problem(field: _Field, path: str) -> str | None:
 
 
 def _creation_problem(file: str, path: str) -> str | None:
-    folder = os.path.dirname(os.path.realpath(path))  # A link may lead to a missing file.
+    try:
+        folder = os.path.dirname(os.path.realpath(path))  # A link may lead to a missing file.
+    except FileNotFoundError:  # of a relative path
+        return f"{file} cannot be created: the working directory of this program does not exist"
     if not os.path.isdir(folder):
         problem = "is not a directory" if os.path.exists(folder) else "does not exist"
         return f"{file} cannot be created: the folder {folder!r} {problem}"
