@@ -109,6 +109,19 @@ async def test_an_error_of_the_body_wins_over_a_cancellation_during_the_kill() -
             raise KeyError("mine")
 
 
+async def test_a_restart_in_a_cancelled_scope_is_cancelled() -> None:
+    """The cancellation stops the command, and may do so before the body reaches the call."""
+    with anyio.CancelScope() as scope:
+        async with Runner({"c": FOREVER}) as runner:
+            await runner["c"].until_started()
+            scope.cancel()
+            with anyio.CancelScope(shield=True):
+                while runner["c"].state == "running":
+                    await checkpoint()
+            await runner["c"].restart()
+    assert scope.cancelled_caught
+
+
 async def test_cancelling_a_wait_does_not_stop_a_command() -> None:
     """join, wait and start can be cancelled; the commands continue."""
     launcher = FakeLauncher(default=Script(exit=None))

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, get_args
 
+from anyio.lowlevel import checkpoint_if_cancelled
+
 from currant._supervisor.conversation import Conversation
 from currant._supervisor.job_input import JobInput
 from currant._supervisor.until import not_ready_error, until_ready
@@ -175,7 +177,7 @@ class Job:
         This counts as a restart, but bypasses the policy's limit and delay.  A command that has
         ended is run again, however it ended: it waits for its dependencies and in the queue of
         `max_processes`, as before its first start.
-        Cancellation: the restart goes on.
+        Cancellation: a restart that has begun goes on.
 
         Raises:
             JobEndedError: the command is being stopped, the Runner has ended, is being stopped or
@@ -184,6 +186,8 @@ class Job:
                 `LaunchError` or `DependencyError`).
         """
         self._check_loop("Job.restart")
+        # A cancelled scope stops the commands, perhaps before it reaches this task.
+        await checkpoint_if_cancelled()
         if self._life.has_ended and not self._life.is_forgotten:
             self._life.context.runner.run_again(self._name)
         await self._life.restart()
