@@ -15,7 +15,7 @@ from unittest.mock import ANY
 import pytest
 
 from currant.cli._clients.ps import Screen
-from tests.clis import type_on
+from tests.clis import STUBBORN_WHEN_READY, type_on
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, LIMIT, is_alive
 
@@ -169,6 +169,25 @@ def test_ctrl_c_while_a_stack_becomes_ready_says_that_it_goes_on(
         assert (ended.status, ended.out) == (130, b"")
         assert b"currant: the stack runs (pid " in ended.err
         assert project("ps").status == 0
+    finally:
+        project("down", "--now")
+
+
+def test_ctrl_c_while_a_stack_ends_says_that_it_is_ending(project: Project, start: Start) -> None:
+    """The failure of one command stops the others, and one of them ignores the request."""
+    (project.folder / "currant.toml").write_text(
+        f"""[commands.deaf]\ncommand = "{STUBBORN_WHEN_READY}"\nready = "line:ready"\n"""
+        """[commands.web]\ncommand = "exit 3"\nafter = "deaf"\nready = "line:up"\n"""
+    )
+    words = ("-d", "-k", "failure", "--grace", "9999")
+    try:
+        cli = start(*words, subcommand="start", cwd=project.folder, env=project.env)
+        cli.read_until(b"currant: web: exit code 3; the stack is ending\n")
+        cli.signal(signal.SIGINT)
+        ended = cli.end()
+        assert (ended.status, ended.out) == (130, b"")
+        assert b"currant: the stack is ending (pid " in ended.err
+        assert b"the stack runs" not in ended.err
     finally:
         project("down", "--now")
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 from contextlib import aclosing
+from functools import partial
 from signal import SIGTERM
 from typing import TYPE_CHECKING
 
@@ -14,7 +17,7 @@ from anyio.lowlevel import checkpoint
 from currant import PIPE, Command, CommandError, Line, RestartPolicy
 from currant.cli import _start as start_module
 from currant.cli._clients.ask import show_problems
-from currant.cli._start import wait_until_ready
+from currant.cli._start import say_what_goes_on, wait_until_ready
 from currant.ready import line
 from currant.stack import (
     CommandInfo,
@@ -31,7 +34,7 @@ from currant.stack._protocol import Restart, Start
 from currant.testing import FakeLauncher, Script
 from tests.stacks import RunningStack, running
 from tests.system import needs_proc
-from tests.waiting import EXEC_FOREVER, FOREVER, LIMIT
+from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection
@@ -661,6 +664,25 @@ async def test_start_in_the_background_tells_that_another_client_has_ended_the_s
     assert "the stack runs" not in shown
 
 
+def test_interrupted_start_tells_of_a_stack_that_has_ended_or_does_not_listen_yet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A stack that has ended needs no end, and one that does not listen cannot be asked."""
+    client = StackClient(str(tmp_path), str(tmp_path / "socket"))
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE) as stack:
+        say_what_goes_on(None, stack.pid, tmp_path / "log")
+        say_what_goes_on(client, stack.pid, tmp_path / "log")
+        assert stack.stdin is not None
+        stack.stdin.close()
+        os.waitid(os.P_PID, stack.pid, os.WEXITED | os.WNOWAIT)
+        for _ in range(2):  # The second time, nothing is left to reap.
+            say_what_goes_on(client, stack.pid, tmp_path / "log")
+    starting, ending, *ended = capsys.readouterr().err.splitlines()
+    assert starting == f"currant: the stack is starting (pid {stack.pid}), and goes on"
+    assert ending.startswith(f"currant: the stack is ending (pid {stack.pid})")
+    assert ended == [f"currant: the stack has ended; the log is {tmp_path}/log"] * 2
+
+
 async def test_start_in_the_background_waits_for_a_command_that_is_restarted(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -744,6 +766,22 @@ async def test_down_ends_the_stack_and_tells_how_commands_ended(tmp_path: Path) 
         await client.list()
     with pytest.raises(NoStackError, match="no stack runs in"):
         StackClient.find(str(tmp_path))
+
+
+async def test_down_now_hurries_a_stack_that_a_failure_ends(tmp_path: Path) -> None:
+    """No client has asked for the end before, and a list tells that it is near."""
+    launcher = FakeLauncher({"a": CRASHES}, Script(exit=None, ignores={SIGTERM}))
+    commands = {"deaf": Command(["deaf"]), "a": Command(["a"], kill_others_on="failure")}
+    with anyio.fail_after(LIMIT):
+        async with running(commands, tmp_path, launcher=launcher, grace=HOURS) as stack:
+            await stack.runner.barrier.wait()
+            assert (await stack.client.list()).is_ending
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(stack.client.down, now=True))
+                end = (await stack.runner["deaf"].wait()).exit
+                assert end is not None
+                assert end.forced
+                tasks.cancel_scope.cancel()
 
 
 async def note_down(client: StackClient) -> None:

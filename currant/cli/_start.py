@@ -22,7 +22,7 @@ from anyio import to_thread
 
 from currant._synchronization import task_group_beside
 from currant._values.printable import printable
-from currant.cli._clients.ask import show_problems
+from currant.cli._clients.ask import ANSWER_LIMIT, show_problems
 from currant.cli._errors import report_error
 from currant.cli._prepare.stack_place import StackPlace
 from currant.cli._run_and_report import run_and_report
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from currant.cli._options import StartOptions
     from currant.cli._prepare.runner import Prepared
 
-__all__ = ["start_stack", "wait_until_ready"]
+__all__ = ["say_what_goes_on", "start_stack", "wait_until_ready"]
 
 LOG_SIZE = 10 << 20
 """The default of ``--log-size`` for a stack in the background, in bytes."""
@@ -110,6 +110,7 @@ def _start_detached(
         return _run(build, options, place)
     os.close(writer)
     claim.leave()
+    client: StackClient | None = None
     try:
         with open(reader, "rb") as started:
             is_listening = bool(started.read())
@@ -118,7 +119,7 @@ def _start_detached(
         client = StackClient(folder, claim.paths.socket)
         return anyio.run(wait_until_ready, client, pid, log, begin)
     except KeyboardInterrupt:  # Ctrl-C reaches this process, and not the stack.
-        _say_it_runs(pid)
+        say_what_goes_on(client, pid, log)
         raise
 
 
@@ -233,10 +234,13 @@ async def _tell_failures(client: StackClient) -> None:
     with suppress(StackError):
         while True:
             await anyio.sleep(FAILURE_INTERVAL)
-            for each in (await client.list()).commands:
+            listing = await client.list()
+            for each in listing.commands:
                 if each.failure is None or each.ready or each.name in told:
                     continue
-                if each.state in ("running", "restarting"):
+                if listing.is_ending:
+                    plan = "the stack is ending"
+                elif each.state in ("running", "restarting"):
                     plan = "currant restarts it, and waits until it is ready"
                 elif each.state == "failed":
                     plan = "currant waits for the other commands"
@@ -249,6 +253,42 @@ async def _tell_failures(client: StackClient) -> None:
 
 def _say_it_runs(pid: int) -> None:
     click.echo(f"currant: the stack runs (pid {pid}); 'currant down' ends it", err=True)
+
+
+def say_what_goes_on(client: StackClient | None, pid: int, log: Path) -> None:
+    """Say whether a stack goes on whose start was interrupted.
+
+    Args:
+        client: talks to the stack; None: the stack did not listen yet.
+        pid: the stack, a child of this process.
+        log: the log of the stack.
+    """
+    if _has_ended(pid):
+        click.echo(f"currant: the stack has ended; the log is {log}", err=True)
+    elif client is None:
+        click.echo(f"currant: the stack is starting (pid {pid}), and goes on", err=True)
+    elif anyio.run(_is_ending, client):
+        hint = "'currant down --now' skips the rest of the grace"
+        click.echo(f"currant: the stack is ending (pid {pid}); {hint}", err=True)
+    else:
+        _say_it_runs(pid)
+
+
+def _has_ended(pid: int) -> bool:
+    try:
+        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+    except ChildProcessError:  # The caller of currant ignores SIGCHLD, or a thread has waited.
+        return True
+
+
+async def _is_ending(client: StackClient) -> bool:
+    """Return whether a stack that has listened is ending; False if it does not answer."""
+    try:
+        with anyio.move_on_after(ANSWER_LIMIT):
+            return (await client.list()).is_ending
+    except StackError:  # It listens no more.
+        return True
+    return False
 
 
 def _exit_status(pid: int) -> int:

@@ -105,7 +105,8 @@ class Control:
 
     async def list(self, names: Sequence[str] = ()) -> Answer:
         """Describe commands.  Cancellation: harmless."""
-        return {"commands": await self._describe(self.commands.select(names))}
+        described = await self._describe(self.commands.select(names))
+        return {"commands": described, "ending": self._is_ending}
 
     async def start(self, request: Start) -> Answer:
         """Start commands that do not run, with what they need, and wait until all are ready.
@@ -185,8 +186,11 @@ class Control:
 
     def down(self, request: Down) -> None:
         """Stop all commands, so that the stack ends; return at once."""
-        if request.now or not self._runner.barrier.thrown:
+        if not self._runner.barrier.thrown:
             self._runner.kill("currant down")
+        elif request.now:
+            for _ in range(2):  # The second call hurries; without any, a failure began the end.
+                self._runner.kill()
         self.commands.change.notify_all()
 
     async def reload(
@@ -251,8 +255,11 @@ class Control:
 
     async def _answer(self, jobs: Sequence[Job], problems: dict[str, str]) -> Answer:
         described = await self._describe(jobs)
-        is_ending = self._runner.barrier.thrown or self.commands.are_over
-        return {"commands": described, "problems": problems, "ending": is_ending}
+        return {"commands": described, "problems": problems, "ending": self._is_ending}
+
+    @property
+    def _is_ending(self) -> bool:
+        return self._runner.barrier.thrown or self.commands.are_over
 
     async def _describe(self, jobs: Sequence[Job]) -> Sequence[Description]:
         return await self._descriptions.of(jobs, among=self.commands.jobs.values())

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from currant.stack._client import Listing
     from currant.stack._folder import StackPaths
 
-__all__ = ["ask_stack", "folder_option", "show_problems"]
+__all__ = ["ANSWER_LIMIT", "ask_stack", "folder_option", "show_problems"]
 
 F = TypeVar("F", bound="Callable[..., object]")
 
@@ -28,7 +28,7 @@ PATIENCE = 1.0
 """Seconds that a request may take before currant checks whether the stack answers at all."""
 
 ANSWER_LIMIT = 2.0
-"""Seconds that the stack has to answer this check."""
+"""Seconds that the stack has to answer a question that it answers at once."""
 
 
 class _SilentStackError(StackError):
