@@ -15,7 +15,7 @@ from unittest.mock import ANY
 import pytest
 
 from currant.cli._clients.ps import Screen
-from tests.clis import STUBBORN_WHEN_READY, type_on
+from tests.clis import CURRANT, STUBBORN_WHEN_READY, environment, type_on
 from tests.system import needs_proc
 from tests.waiting import EXEC_FOREVER, LIMIT, is_alive
 
@@ -410,6 +410,21 @@ def test_follower_ends_with_the_stack_and_by_ctrl_c(project: Project, start: Sta
         first.read_until(b"worker.1 | start 2\n")
         project("down")
         assert first.end().status == 0
+
+
+def test_follower_ends_with_its_reader(project: Project) -> None:
+    """In ``currant logs -f | grep -q``, the first match ends both, even if no line follows."""
+    follow = '{ "$@"; echo "status=$?" >&2; } | grep -q hello'
+    with project.running():
+        ended = subprocess.run(
+            ["sh", "-c", follow, "sh", *CURRANT, "logs", "-f", "web"],
+            cwd=project.folder,
+            env=environment(project.env),
+            stderr=subprocess.PIPE,
+            timeout=LIMIT,
+            check=True,
+        )
+    assert ended.stderr == b"status=141\n"
 
 
 def test_client_subcommands_import_nothing_that_runs_commands() -> None:

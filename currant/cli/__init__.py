@@ -10,9 +10,9 @@ Read the modules in the order in which a call passes through them:
 2. The package `_prepare` turns the options (`_options`) into a Runner with its sinks and its
    launcher.  `_selection` finds the commands that an option names.  `_view` connects the keyboard
    of `currant.view` with the run.
-3. `_run` runs the Runner: signals, a reader that goes away, the exit status.  `_signals` has the
-   meaning of each signal, and `_signal_death` the end of this program by one.  `_init` is the
-   process with PID 1 in a container.
+3. `_run` runs the Runner: signals, a reader that goes away (`_output_pipe`), the exit status.
+   `_signals` has the meaning of each signal, and `_signal_death` the end of this program by one.
+   `_init` is the process with PID 1 in a container.
 4. `_run_and_report` runs what `_prepare` has built, and writes the reports of the package `_ci` and
    the tables of `_summary`.  `_errors` shows errors.
 

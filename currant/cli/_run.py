@@ -5,10 +5,7 @@ This module handles signals, a terminal or pipe that goes away, and the exit sta
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal as signals
-import stat
 from contextlib import asynccontextmanager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -27,6 +24,7 @@ from currant.cli._errors import (
     showing_warnings,
     status_without_output,
 )
+from currant.cli._output_pipe import is_pipe, wait_reader_gone
 from currant.cli._program import STATUS_BROKEN_PIPE
 from currant.cli._selection import select_results
 from currant.cli._signals import (
@@ -59,11 +57,9 @@ __all__ = [
     "exit_status",
     "first_stop_signal",
     "forward_signals",
-    "is_pipe",
     "pause_and_resume",
     "run_commands",
     "stop_then_kill",
-    "wait_reader_gone",
 ]
 
 DUPLICATE_SIGNAL_WINDOW = 0.05
@@ -324,21 +320,6 @@ async def pause_and_resume(
                 await anext(received)  # SIGCONT, but not if the system has ignored the pause
             before_resume()
             await runner.send_signal(signals.SIGCONT)
-
-
-def is_pipe(fd: int) -> bool:
-    """Return True if `fd` is the write-only end of a pipe."""
-    is_write_only = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE == os.O_WRONLY
-    return is_write_only and stat.S_ISFIFO(os.fstat(fd).st_mode)
-
-
-async def wait_reader_gone(pipe: int) -> None:
-    """Wait until the read end of a pipe is closed, even if the commands write nothing.
-
-    The write end of a pipe never has data to read.  It becomes "readable" only if it has an error
-    to report (Linux: ``EPOLLERR``, poll(2)).
-    """
-    await anyio.wait_readable(pipe)
 
 
 def exit_status(results: Iterable[Result]) -> int:

@@ -6,7 +6,9 @@ treated in the same way.
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
 import time
 from contextlib import aclosing
@@ -22,11 +24,12 @@ from currant._values.lines import Batch, Line
 from currant._values.messages import BatchMessage
 from currant._values.wire import encode
 from currant.cli._clients.ask import ask_stack, folder_option
+from currant.cli._output_pipe import is_pipe, wait_reader_gone
 from currant.sinks import Color, ConsoleSink, SinkAttribute
 from currant.stack._times import parse_time
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from anyio.streams.memory import MemoryObjectReceiveStream
 
@@ -37,6 +40,8 @@ __all__ = ["logs", "parse_since"]
 
 LAST = 100
 """The default of ``-n``."""
+
+STDOUT = 1
 
 BUFFERED = 1000
 """The most messages that wait for the terminal, so that writes are larger."""
@@ -162,7 +167,31 @@ def logs(
                             await send.send(_as_batch(message))
         return 0
 
-    return ask_stack(folder, show)
+    return ask_stack(folder, _while_read(show) if follow and is_pipe(STDOUT) else show)
+
+
+def _while_read(
+    show: Callable[[StackClient], Awaitable[int]],
+) -> Callable[[StackClient], Awaitable[int]]:
+    """Return a function that does the same, until the reader of stdout, a pipe, is gone.
+
+    As in ``currant logs -f web | grep -q listening``: web may write nothing after this line.
+    """
+
+    async def show_while_read(client: StackClient) -> int:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(_fail_without_reader)
+            status = await show(client)
+            tasks.cancel_scope.cancel()
+        # The type checkers assume that every task group swallows errors.
+        return status  # pyright: ignore[reportPossiblyUnboundVariable]
+
+    return show_while_read
+
+
+async def _fail_without_reader() -> None:
+    await wait_reader_gone(STDOUT)
+    raise BrokenPipeError(errno.EPIPE, os.strerror(errno.EPIPE))
 
 
 def _as_batch(message: Message) -> BatchMessage:

@@ -28,14 +28,9 @@ from currant.cli._map.plan import prepare
 from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
 from currant.cli._map.settings import settings_of
 from currant.cli._map.summary import Summary, skipped_text
+from currant.cli._output_pipe import is_pipe, wait_reader_gone
 from currant.cli._program import STATUS_BROKEN_PIPE
-from currant.cli._run import (
-    first_stop_signal,
-    forward_signals,
-    is_pipe,
-    pause_and_resume,
-    wait_reader_gone,
-)
+from currant.cli._run import first_stop_signal, forward_signals, pause_and_resume
 from currant.cli._signals import (
     FORWARDED_SIGNALS,
     PAUSE_SIGNALS,
