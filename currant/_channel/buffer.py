@@ -62,8 +62,8 @@ class Buffer:
         self._max_bytes = max_bytes
         self._length = 0  # of the stream
         self._events = 0  # in the stream
-        self._ahead: Counter[str | None] = Counter()  # messages in the stream or being read
-        self._being_read = 0  # bytes of the batches
+        self._ahead: Counter[str | None] = Counter()  # in the stream or being read, by command
+        self._being_read = 0  # bytes of the large batches that are being read
         self._fast_lane: deque[Batch] = deque()
         self._overtakes = 0  # since a message was last taken from the stream
         self._bytes = 0
@@ -97,8 +97,8 @@ class Buffer:
     def _may_overtake(self, batch: Batch) -> bool:
         """Return whether `batch` may enter the fast lane.
 
-        It is small, more than a small batch comes before it, and none of that is an event or of its
-        command.
+        It may if it is small, more than `SMALL_BATCH` bytes come before it, and nothing of its own
+        command and no event is among them.
         """
         return (
             self._max_bytes < inf

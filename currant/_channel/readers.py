@@ -54,9 +54,9 @@ LINES_PER_TURN = 800
 LINES_PER_SHARED_TURN = 200
 """The same if there are several commands.
 
-A line of a quiet command comes two or three turns after it was written, unless sixteen others have
-come first, or the output was not read for a while.  A turn ends with a checkpoint, which takes as
-long as 40 lines.
+So a line of a quiet command comes two or three turns after it was written.  It comes later if
+sixteen others come first, or if the output was not read for a while.  A turn ends with a
+checkpoint, which takes as long as 40 lines.
 """
 
 LINES_PER_MESSAGE = 12
@@ -185,7 +185,7 @@ class Readers(Subscription):
         iteration.stepped_by = anyio.get_current_task()
         self._iterations.add(iteration)
         self._unread_since = None
-        # Here, not in the loop of `next`: two readers that wait would wake one another without end.
+        # Not in the loop of `next`, where two readers that wait would wake one another without end.
         self.wake()
         is_over = iteration.lines >= self.lines_per_turn
         if is_over and (iteration.open_batches or self.has_messages):

@@ -222,19 +222,20 @@ class Command(LaunchSpec):
             start, as a program is; ``argv[0]`` is not, because a sandbox may have other files.  No
             shell is involved.
         umask: the permissions that new files do not get, such as ``0o077``, from 0 to 0o777; None:
-            those of the host program, as with each of the next three.  A new file of `stdout` or
-            `stderr` gets neither these nor those that the host program's umask takes.
+            those of the host program.  The same holds for None as `user`, `group` and
+            `extra_groups`.  A new file of `stdout` or `stderr` gets neither these permissions nor
+            those that the umask of the host program takes away.
         user: the user to run as, by name or number.  The user brings their own groups, unless
             `group` or `extra_groups` says otherwise; variables such as HOME stay as they are.  A
             file of `stdin`, `stdout` or `stderr` is opened before, by the host program's user, to
-            whom a new file belongs.  To become another user takes root, or the capabilities
-            CAP_SETUID and CAP_SETGID.
+            whom a new file belongs.  Only root, or a program with the capabilities CAP_SETUID and
+            CAP_SETGID, can become another user.
         group: the group to run as, by name or number.
         extra_groups: the supplementary groups, by name or number; empty: none.
         limits: what each process of the command may use, as `Limits`; None: as much as the host
             program.  They are set before the program runs, by the program ``prlimit`` of Linux.
-        nice: how much nicer than the host program the command is, -39 to 39: a positive number
-            gives way to others.  A negative number takes a privilege.
+        nice: how much nicer than the host program the command is, -39 to 39: with a positive
+            number it gives way to others.  A negative number needs a privilege.
         listen: listening sockets to hand over, as systemd does (``sd_listen_fds(3)``): the program
             finds them in the descriptors from 3 on, and the variables LISTEN_FDS and LISTEN_PID.
             The sockets stay open here, and belong to the caller: close them when the command has
@@ -251,9 +252,10 @@ class Command(LaunchSpec):
             and `success_codes` may be set.  Its program is looked up on entry of the Runner.  At
             each stop it runs first, on the same host, with the working directory, the variables and
             the user of this command, and with its pid in the variable ``CURRANT_PID``; the output
-            is discarded.  If it succeeds, the exit of this command is waited for.  Both together
-            have half of the `grace`.  Then comes the `stop_signal`, or at once if it fails.  A
-            second kill ends it.  If the host program dies, it does not run.
+            is discarded.  If it succeeds, currant waits for the exit of this command.  Both have
+            half of the `grace` together.  After that, or as soon as the stop command fails, the
+            `stop_signal` follows.  A second kill ends the stop command.  If the host program dies,
+            the stop command does not run.
         stop_signal: the signal that requests the process group to stop: a `signal.Signals`, a
             number, or a name such as ``"TERM"``.
         grace: seconds between the request to stop and SIGKILL.
@@ -396,7 +398,7 @@ class Command(LaunchSpec):
             name = DefaultName(basename(words[0].rstrip("/")) or words[0])
         else:
             _check_name(name)
-        # Defaults are in order.  Most options of most commands have them.
+        # Most options of most commands have their defaults, which need no check.
         given = {
             key: options[key]
             for key, default in _DEFAULTS.items()

@@ -433,7 +433,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         gpus: tuple[str, ...] | None,
         on_close: OnClose | None = None,
     ) -> PlacedProcess:
-        """Start a command on a host; a place is the caller's concern."""
+        """Start a command on a host; the caller takes a place there, if the command needs one."""
         if member.launcher is None:
             raise LaunchError(command.name, f"its host {member.host.name!r} is lost")
         spec = placed_spec(command, member.host, gpus, self._settings)
