@@ -138,6 +138,8 @@ def _process_command(
         CommandError: the command or an option is wrong, or needs a Runner.
     """
     if given_input is not None:
+        if not isinstance(cast("object", given_input), bytes):  # A number would be a descriptor.
+            raise CommandError(f"input must be bytes or None, not {given_input!r}")
         # The PIPE of a `Command` leaves open what comes through it: `input` says so.
         own = command.stdin if isinstance(command, Command) and command.stdin != PIPE else None
         if options.get("stdin", own) is not None:
