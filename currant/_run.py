@@ -16,7 +16,7 @@ from currant._process.shared_guard import shared_guard
 from currant._supervisor.alone import run_alone
 from currant._supervisor.runner import Runner
 from currant._system.groups import require_posix
-from currant._values.command import PIPE, Command, single_command
+from currant._values.command import PIPE, Command, as_command, single_command
 from currant._values.errors import CommandError, RunningLoopError
 from currant._values.plan import policies_of
 from currant._values.policies import Policies
@@ -139,7 +139,10 @@ def _process_command(
     """
     if given_input is not None:
         if not isinstance(cast("object", given_input), bytes):  # A number would be a descriptor.
-            raise CommandError(f"input must be bytes or None, not {given_input!r}")
+            name = as_command(command).name
+            raise CommandError(
+                f"command {name!r}: input must be bytes or None, not {given_input!r}"
+            )
         # The PIPE of a `Command` leaves open what comes through it: `input` says so.
         own = command.stdin if isinstance(command, Command) and command.stdin != PIPE else None
         if options.get("stdin", own) is not None:
