@@ -198,8 +198,8 @@ def _stat(pid: str | int) -> tuple[str, str, int, int]:
     """Return "PID (NAME" of a process, its state, the PID of its parent, and when it began."""
     # The format is "pid (name) state ppid …"; the name may contain blanks and parentheses.
     name, _, rest = _contents(f"/proc/{pid}/stat").rpartition(b")")
-    fields = rest.split()
-    return name.decode(), fields[0].decode(), int(fields[1]), int(fields[19])
+    fields, shown = rest.split(), name.decode(errors="backslashreplace")
+    return shown, fields[0].decode(), int(fields[1]), int(fields[19])
 
 
 def _contents(path: str) -> bytes:
