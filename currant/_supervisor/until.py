@@ -128,9 +128,9 @@ async def _is_idle(life: Lifecycle, seconds: float) -> None:
     attempt: Attempt | None = None
     while (
         attempt is not life.attempt  # A restart has begun another silence.
-        or attempt.process is None
+        or life.attempt.process is None
         or seen != transcript.total
-        or attempt.output.is_held_up
+        or life.attempt.output.is_held_up
     ):
         await life.started()
         attempt, seen = life.attempt, transcript.total
