@@ -45,7 +45,7 @@ MOST_TIME = {1: None, 16: 2.0, 64: None}
 """The targets for this process's processor time, as a ratio to `subprocess.run`."""
 
 BEAT = 0.01
-"""Seconds; each beat takes 50 µs of processor time."""
+"""Seconds; each beat takes 0.06 to 0.2 ms of processor time."""
 
 LONGEST_GAP = {1: None, 16: 20, 64: None}
 """Milliseconds that the event loop may be blocked, by the number of commands at a time."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import _stat
 from tests.waiting import is_alive
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]  # Each test runs pytest.
@@ -134,3 +135,14 @@ def test_async_tests_run_on_the_selected_event_loops(
     found, text = outcomes(tmp_path, CLEAN, *options)
     assert found == dict.fromkeys(["file", "child", *names], "PASSED"), text
     assert ("pip install uvloop" in text) is ("no_uvloop" in options)
+
+
+def test_a_process_of_any_name_is_described(tmp_path: Path) -> None:
+    """The search for leftovers reads the names of all processes, also of those it did not start."""
+    program = os.fsencode(tmp_path) + b"/\xff"
+    os.symlink(b"/bin/sleep", program)
+    with subprocess.Popen([program, "9999"]) as process:
+        try:
+            assert _stat(process.pid)[0] == rf"{process.pid} (\xff"
+        finally:
+            process.kill()
