@@ -1187,3 +1187,9 @@ def test_relative_path_is_shown_as_given(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.chdir(tmp_path)
     assert find_problem(Command(["./run.sh"])) == "the program './run.sh' does not exist"
     assert find_problem(Command(["bin/run"])) == "the program 'bin/run' does not exist"
+
+
+async def test_launcher_that_is_not_entered_leaves_no_process() -> None:
+    """Nothing would end the process if this program died, so the start ends it."""
+    with pytest.raises(LaunchError, match="its launcher is not entered"):
+        await LocalLauncher().launch(Command.shell(EXEC_FOREVER))

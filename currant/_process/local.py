@@ -191,7 +191,7 @@ class LocalLauncher:
             raise LaunchError(name, explain(command, error)) from error
         if not self._is_entered:
             await process.aclose()
-            raise LaunchError(name, "its launcher was left during the start")
+            raise LaunchError(name, "its launcher is not entered, or was left during the start")
         return process
 
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
