@@ -28,6 +28,7 @@ from currant import (
     blocking,
     ready,
 )
+from currant.blocking._background import Background
 from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
@@ -325,6 +326,21 @@ def test_a_missing_program_refuses_the_entry(loop: Loop) -> None:
         pytest.fail("the block was entered")
     assert caught.value.__context__ is None
     assert dict(runner.results) == {}
+
+
+def test_the_block_is_left_when_its_thread_has_ended(
+    loop: Loop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if the entry has failed; a thread that is left fails the test."""
+    end = Background._end
+
+    def end_slowly(background: Background) -> None:
+        end(background)
+        threading.Event().wait(0.2)
+
+    monkeypatch.setattr(Background, "_end", end_slowly)
+    with pytest.raises(CommandNotFoundError), blocking.Runner(["no-such-program"], **loop):
+        pytest.fail("the block was entered")
 
 
 def test_the_error_of_a_sink_leaves_the_block(loop: Loop) -> None:

@@ -259,10 +259,12 @@ async def test_process_started_by_a_stopping_escapee_is_found(
     """An escapee that forks when it gets the stop signal does not save its child."""
     body = """import os, signal
 def again(*_):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until the child has written
     if os.fork() == 0:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setsid()
         os.write(9, b"second\\n")
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
         signal.pause()
     os._exit(0)
 signal.signal(signal.SIGTERM, again)

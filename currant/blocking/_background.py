@@ -39,7 +39,6 @@ class Background:
         portal: runs the function; None: a thread of its own does.
 
     Attributes:
-        is_over: whether the function has ended, or will never begin.
         failure: the exception with which it has ended; None: there was none.
     """
 
@@ -49,16 +48,21 @@ class Background:
         loop: dict[str, Any],
         portal: BlockingPortal | None,
     ) -> None:
-        self.is_over: bool = False
         self.failure: BaseException | None = None
         self._function = function
         self._loop = loop
         self._portal = portal
         self._thread: Thread | None = None
+        self._has_ended = False
         self._claims: dict[str, str] = {}
         self._entered: SimpleQueue[None] = SimpleQueue()
         self._running = Lock()
         self._running.acquire()  # `_end` releases it.
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the function has ended, or will never begin, and its thread has ended."""
+        return self._has_ended and not (self._thread is not None and self._thread.is_alive())
 
     def start(self) -> None:
         """Start the function, and wait until it calls `enter`.
@@ -83,16 +87,15 @@ class Background:
         self._entered.put(None)
 
     def wait_for_end(self) -> None:
-        """Wait until the function has ended; if it has not begun, it never will.
+        """Wait until the function and its thread have ended.
 
-        If this is interrupted, call it again.
+        If the function has not begun, it never will.  If this is interrupted, call it again.
         """
         if self._claim("exit"):
-            self.is_over = True
-            return
-        while not self.is_over:
+            self._has_ended = True
+        while not self._has_ended:
             self._running.acquire(timeout=LOOK_AGAIN)
-        if self._thread is not None:
+        if self._thread is not None and self._thread.is_alive():
             self._thread.join()
 
     def _claim(self, side: Literal["entry", "exit"]) -> bool:
@@ -120,6 +123,6 @@ class Background:
                 self._end()
 
     def _end(self) -> None:
-        self.is_over = True
+        self._has_ended = True
         self._entered.put(None)
         self._running.release()
