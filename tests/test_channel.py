@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from currant import Batch, Dropped, Exited, Started
 from currant._channel import buffer as buffer_module
-from currant._channel.buffer import MAX_OVERTAKES, SMALL_BATCH, Buffer
+from currant._channel.buffer import Buffer
 from currant._channel.channel import Channel
+from currant._channel.fast_lane import MAX_OVERTAKES, SMALL_BATCH
 from currant._channel.readers import BatchReader, LineReader
 from currant._values.exit import Exit
 from currant.sinks import SinkAttribute

@@ -4,9 +4,10 @@ Read `output` first: it turns the bytes of a process into batches, with `capture
 the output that a `Result` or an error shows, and `line_matcher` for the lines that probes wait for.
 `spill` writes all output into a file, and `silence` measures for how long there was none.
 Then read `channel`, which hands each message to every subscription.  `subscription` decides when a
-sender waits and when output is discarded; `buffer` holds the messages.  The two kinds of
-subscription are `readers` (the iterators over a Runner) and `feed` (the stream of a sink).
-`waiters` records the tasks that wait for the commands, and `unread` warns if no task reads.
+sender waits and when output is discarded; `buffer` holds the messages, and `fast_lane` lets small
+batches overtake large ones.  The two kinds of subscription are `readers` (the iterators over a
+Runner) and `feed` (the stream of a sink).  `waiters` records the tasks that wait for the commands,
+and `unread` warns if no task reads.
 
 The readers of one command have a way of their own.  `transcript` keeps its last output, in a
 `track` for each stream, and a `cursor` is the position of one reader there.  On top of these are

@@ -1,19 +1,20 @@
 """The messages of a subscription, in order and within bounds.
 
-New messages go into an anyio memory object stream, which bounds their number.  A second bound
-limits their bytes.  In front of the stream is a deque of messages that were *set aside*: batches
-that a reader returned, and events (all messages other than output) that were passed over to make
-room.  Discarded lines are only counted; a `Dropped` message later reports the count.
+A reader takes messages from four places, in this order:
 
-Beside the stream is the *fast lane*: a small batch there comes before all batches in the stream.
+1. the messages that were *set aside*: batches that a reader returned, and events (all messages
+   other than output) that were passed over to make room;
+2. the counts of discarded lines, as `Dropped` messages;
+3. the *fast lane*: small batches that have overtaken the stream (`fast_lane`);
+4. the stream: an anyio memory object stream, which takes new messages and bounds their number.  A
+   second bound limits their bytes.
 
 This module only stores messages and never waits.  `Subscription` asks `has_room` before adding a
 message and checks for emptiness before taking one, so the stream never raises `WouldBlock`.
 
-Invariants: a reader first takes the messages that were set aside, then the counts, then the fast
-lane, then the stream.  Set-aside messages are sorted by position.  Until the buffer is closed,
-batches among them are older than any event, because an event is set aside only after all older
-messages were taken.  A batch overtakes no event, and no message of its own command.
+Invariants: set-aside messages are sorted by position.  Until the buffer is closed, batches among
+them are older than any event, because an event is set aside only after all older messages were
+taken.
 """
 
 from __future__ import annotations
@@ -27,19 +28,14 @@ from typing import TypeAlias
 
 import anyio
 
+from currant._channel.fast_lane import SMALL_BATCH, FastLane
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage, Dropped, size_of
 
-__all__ = ["MAX_OVERTAKES", "SMALL_BATCH", "Buffer", "Position"]
+__all__ = ["Buffer", "Position"]
 
 MAX_EVENTS_KEPT = 10_000
 """How many messages are set aside at most while nothing reads: a few megabytes."""
-
-SMALL_BATCH = 4 * 1024
-"""Bytes up to which a batch ignores the byte bound, and may overtake large batches."""
-
-MAX_OVERTAKES = 16
-"""How many small batches may overtake the oldest message before it has its turn."""
 
 Position: TypeAlias = int
 """The place of a message in the order in which messages were taken, from 1."""
@@ -61,11 +57,7 @@ class Buffer:
         self._max_messages = max_messages
         self._max_bytes = max_bytes
         self._length = 0  # of the stream
-        self._events = 0  # in the stream
-        self._ahead: Counter[str | None] = Counter()  # in the stream or being read, by command
-        self._being_read = 0  # bytes of the large batches that are being read
-        self._fast_lane: deque[Batch] = deque()
-        self._overtakes = 0  # since a message was last taken from the stream
+        self._fast_lane = FastLane()
         self._bytes = 0
         self._position = 0
         self._set_aside: deque[tuple[Position, BatchMessage]] = deque()
@@ -86,33 +78,23 @@ class Buffer:
         """Add `message`; the caller has checked that there is room for it."""
         if isinstance(message, Batch) and self._may_overtake(message):
             self._fast_lane.append(message)
-            self._overtakes += 1
         else:
             self._send.send_nowait(message)
             self._length += 1
-            self._events += not isinstance(message, Batch)
-            self._ahead[message.command] += 1
+            self._fast_lane.added_to_stream(message)
         self._bytes += size_of(message)
 
     def _may_overtake(self, batch: Batch) -> bool:
-        """Return whether `batch` may enter the fast lane.
-
-        It may if it is small, more than `SMALL_BATCH` bytes come before it, and nothing of its own
-        command and no event is among them.
-        """
         return (
             self._max_bytes < inf
-            and len(batch.data) <= SMALL_BATCH < self._bytes + self._being_read
-            and max(self._overtakes, len(self._fast_lane)) < MAX_OVERTAKES
-            and not self._events
-            and not self._ahead[batch.command]
-            and self._may_use_fast_lane
+            and not self._fast_lane_must_wait
+            and self._fast_lane.admits(batch, self._bytes)
         )
 
     @property
-    def _may_use_fast_lane(self) -> bool:
-        """Whether nothing is set aside, or counted, that has to come first."""
-        return not (self._set_aside or self._dropped)
+    def _fast_lane_must_wait(self) -> bool:
+        """Whether messages that were set aside, or counts, come before the fast lane."""
+        return bool(self._set_aside or self._dropped)
 
     def take(self) -> tuple[Position, BatchMessage]:
         """Remove and return the oldest message and its position; there must be a message."""
@@ -129,7 +111,7 @@ class Buffer:
 
     def take_overtaking(self) -> tuple[Position, Batch] | None:
         """Remove and return the oldest batch of the fast lane, if it may be taken now."""
-        if not (self._fast_lane and self._may_use_fast_lane):
+        if not self._fast_lane or self._fast_lane_must_wait:
             return None
         position, batch = self._take_from_fast_lane()
         self._bytes -= len(batch.data)
@@ -137,15 +119,11 @@ class Buffer:
 
     def begin_reading(self, batch: Batch) -> None:
         """Let small batches of other commands overtake a large `batch` that was taken."""
-        if len(batch.data) > SMALL_BATCH:
-            self._ahead[batch.command] += 1
-            self._being_read += len(batch.data)
+        self._fast_lane.begin_reading(batch)
 
     def end_reading(self, batch: Batch) -> None:
         """Undo `begin_reading`."""
-        if len(batch.data) > SMALL_BATCH:
-            self._no_longer_ahead(batch.command)
-            self._being_read -= len(batch.data)
+        self._fast_lane.end_reading(batch)
 
     def unread(self, position: Position, batch: Batch) -> None:
         """Return what is left of a `batch` that was taken, to be taken again in order."""
@@ -165,7 +143,7 @@ class Buffer:
             return batch
         message = self._remove_from_stream()
         if isinstance(message, Batch):
-            if any(batch.command == message.command for batch in self._fast_lane):
+            if self._fast_lane.has_batch_of(message.command):
                 self._set_fast_lane_aside()  # Those are older.
             self._drop(message)
         else:
@@ -185,11 +163,6 @@ class Buffer:
         self._send.close()
         self._receive.close()
 
-    def _no_longer_ahead(self, command: str | None) -> None:
-        self._ahead[command] -= 1
-        if not self._ahead[command]:
-            del self._ahead[command]
-
     def _take_from_stream(self) -> tuple[Position, BatchMessage]:
         self._position += 1
         return self._position, self._remove_from_stream()
@@ -197,10 +170,7 @@ class Buffer:
     def _remove_from_stream(self) -> BatchMessage:
         message = self._receive.receive_nowait()
         self._length -= 1
-        if not isinstance(message, Batch):
-            self._events -= 1
-        self._overtakes = 0
-        self._no_longer_ahead(message.command)
+        self._fast_lane.removed_from_stream(message)
         return message
 
     def _take_from_fast_lane(self) -> tuple[Position, Batch]:

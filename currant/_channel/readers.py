@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._channel.buffer import SMALL_BATCH, Buffer
+from currant._channel.buffer import Buffer
+from currant._channel.fast_lane import SMALL_BATCH
 from currant._channel.reader_task import ReaderTask
 from currant._channel.subscription import RECHECK_INTERVAL, Subscription
 from currant._values.lines import Batch, parts_of

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from currant._channel.buffer import MAX_OVERTAKES, SMALL_BATCH
+from currant._channel.fast_lane import MAX_OVERTAKES, SMALL_BATCH
 from currant._synchronization import Notifier
 from currant._values.messages import size_of
 
