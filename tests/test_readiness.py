@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
 
-from currant import CurrantError, Exit, LaunchError, NotReadyError, Result
+from currant import Command, CurrantError, Exit, LaunchError, NotReadyError, Result
+from currant._supervisor.outcome import Outcome
 from currant._supervisor.readiness import is_met, why_attempt_not_ready, why_impossible
 
 if TYPE_CHECKING:
@@ -31,10 +32,16 @@ class View:
 class Run:
     """An attempt at one moment."""
 
-    exit: Exit | None = None
-    error: CurrantError | None = None
+    outcome: Outcome = field(default_factory=lambda: Outcome(Command(["true"])))
     may_become_ready: bool = False
     is_stopping: bool = False
+
+
+def outcome_of(end: Exit | None = None, error: CurrantError | None = None) -> Outcome:
+    """Return the outcome of an attempt that has come so far."""
+    outcome = Outcome(Command(["true"]))
+    outcome.exit, outcome.error = end, error
+    return outcome
 
 
 def ended(status: Status, exit_: Exit | None = None, error: CurrantError | None = None) -> Result:
@@ -113,10 +120,10 @@ def test_command_that_is_stopped_itself_does_not_wait_for_an_end() -> None:
     [
         (View(), None, None),
         (View(starts=1), Run(), None),
-        (View(starts=1), Run(error=NotReadyError("db", "too slow")), "too slow"),
-        (View(), Run(error=LaunchError("db", "no file")), "cannot start 'db': no file"),
-        (View(starts=1), Run(exit=Exit(3, None)), "it has ended: exit code 3"),
-        (View(starts=1), Run(exit=Exit(3, None), may_become_ready=True), None),
+        (View(starts=1), Run(outcome_of(error=NotReadyError("db", "too slow"))), "too slow"),
+        (View(), Run(outcome_of(error=LaunchError("db", "no file"))), "cannot start 'db': no file"),
+        (View(starts=1), Run(outcome_of(Exit(3, None))), "it has ended: exit code 3"),
+        (View(starts=1), Run(outcome_of(Exit(3, None)), may_become_ready=True), None),
         (View(starts=1), Run(is_stopping=True), "it is being stopped"),
         (View(is_ending=True), None, "it is being stopped"),
         (View(result=FAILED), None, "it has ended: exit code 3"),

@@ -4,7 +4,7 @@ Read `runner` and `supervisor` first: the tasks of a block, and the order in whi
 follow one command.  `dispatcher` starts the command's life, with `scheduler` and `conditions`;
 `lifecycle` is that life, `job` the public handle of it, and `attempt` one run of the process.
 `health` runs the probes, `standard_input` feeds and closes stdin, `announcer` sends the messages,
-`verdict` judges how an attempt ended, and `readiness` answers whether a command can still become
+`outcome` is how an attempt ends, and `readiness` answers whether a command can still become
 ready.  `conversation` is what a `Job` does with the output of a life, with `until` for its
 conditions, and `job_input` what it does with the stdin.  `reactions` restarts commands when files
 change (`file_changes`, `watch_rules`), and with other commands.  `sweep`, `sink_tasks` and

@@ -52,7 +52,7 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
             may_go_on = False
             try:
                 await life.run()
-                if isinstance(life.attempt.error, LaunchError):
+                if isinstance(life.attempt.outcome.error, LaunchError):
                     await _check(life, launcher)
                 may_go_on = True
             finally:

@@ -3,7 +3,7 @@
 Start with `run_to_completion`.  Beside the process, each stream that has output is read by a task.
 If the command has probes or a time limit, another task checks the process (`health`).  After the
 leader has exited, leftover processes of the group are stopped (or waited for, or left alone), the
-output is drained, and everything is freed.
+output is drained, and everything is freed.  How the attempt has ended is in its `outcome`.
 
 Two invariants hold through every error and cancellation.  No process outlives the attempt: the
 group is stopped behind a shield, bounded by the grace.  Stopping never waits for a reader: the task
@@ -28,19 +28,17 @@ from currant._channel.spill import SpillFile
 from currant._process.launcher import Outlived, Resizable, host_of
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
+from currant._supervisor.outcome import Outcome
 from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.stop_command import StopCommand
 from currant._supervisor.sweep import end_escapees_of
-from currant._supervisor.verdict import Ending, judge
 from currant._synchronization import keep_interrupts_out
 from currant._values.capture import as_capture
 from currant._values.command import flush_after_of
 from currant._values.errors import (
     CannotStopError,
-    ExitStatusLostError,
     HostLostError,
     LaunchError,
-    NotReadyError,
     SpillError,
     TimeLimitError,
     UnresponsiveError,
@@ -59,7 +57,6 @@ if TYPE_CHECKING:
     from currant._values.errors import CurrantError
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty, SignalTarget
-    from currant._values.results import Status
     from currant._values.usage import Usage
 
 __all__ = ["Attempt"]
@@ -102,9 +99,7 @@ class Attempt:
         number: counts from 1; 0 before the launch.
         output: the output of the process.
         host: the host of the process; None: this machine, or there was no process yet.
-        exit: how the leader exited; None before.
-        error: why the attempt has failed, if the exit does not say so.
-        status: how the attempt ended; None until that is known.
+        outcome: how the attempt ends.
         usage: what the process has used; None until all is over, or if that is unknown.
         stopping: seconds from the request to stop until all was over; None until then, or if the
             leader exited without a request.
@@ -116,9 +111,7 @@ class Attempt:
         self.host: str | None = None
         self._command = command
         self._context = context
-        self.exit: Exit | None = None
-        self.error: CurrantError | None = None
-        self.status: Status | None = None
+        self.outcome: Outcome = Outcome(command)
         self.usage: Usage | None = None
         self.stopping: float | None = None
         self.has_left_nothing: bool = False
@@ -168,7 +161,7 @@ class Attempt:
     @property
     def is_running(self) -> bool:
         """Whether there is a process that is not known to have exited."""
-        return self.process is not None and self.exit is None
+        return self.process is not None and self.outcome.exit is None
 
     @property
     def may_run(self) -> bool:
@@ -196,16 +189,6 @@ class Attempt:
         return self._stop_request is not None and self.process is not None
 
     @property
-    def cannot_be_stopped(self) -> bool:
-        """Whether a process survived SIGKILL."""
-        return isinstance(self.error, CannotStopError)
-
-    @property
-    def is_status_lost(self) -> bool:
-        """Whether another part of this program has taken the exit status."""
-        return isinstance(self.error, ExitStatusLostError)
-
-    @property
     def grace_of_escapees(self) -> float:
         """What is left of the grace after a stop; without a stop, escapees have all of theirs."""
         if self._stop_request is None:
@@ -214,7 +197,7 @@ class Attempt:
         return max(self._stop_request.remaining(anyio.current_time()), least)
 
     async def launch(self, command: Command, number: int) -> Process | None:
-        """Start and return the process; if that fails, set `error` and return None.
+        """Start and return the process; if that fails, note why and return None.
 
         The terminal of `command` may have another size than before.
         Cancellation: nothing is left running.
@@ -229,8 +212,7 @@ class Attempt:
             if not self._context.barrier.thrown:
                 process = await self._context.launcher.launch(self._command)
         except LaunchError as error:
-            self.error = error
-            self.status = "stopped" if self._context.barrier.thrown else "failed"
+            self.outcome.note_failed_launch(error, was_killed=self._context.barrier.thrown)
         finally:
             if process is None:
                 self._enter(_NO_PROCESS)
@@ -244,7 +226,7 @@ class Attempt:
 
         Args:
             process: the process that `launch` returned.
-            on_end: called as soon as `status` is known, with the seconds that the process was up;
+            on_end: called as soon as the status is known, with the seconds that the process was up;
                 not called if the exit never becomes known.
         """
         exited_at: float | None = None
@@ -265,14 +247,15 @@ class Attempt:
                     # Also when the event loop is torn down.  Bounded: grace, and limits.reap.
                     with anyio.CancelScope(shield=True):
                         await self._stop_and_drain(running)
-            if exited_at is not None and self.status is None:
+            if exited_at is not None and self.outcome.status is None:
                 self._judge()
                 on_end(self._uptime(exited_at))
         finally:
             self._enter(_NO_PROCESS)
             await process.aclose()
         self.usage = getattr(process, "usage", None)  # An isinstance of `Measured` takes 15 µs.
-        if self._stop_request is not None and self.exit is not None and self.exit.stopped:
+        end = self.outcome.exit
+        if self._stop_request is not None and end is not None and end.stopped:
             self.stopping = anyio.current_time() - self._stop_request.at
 
     # ---- to ask for ----
@@ -303,17 +286,13 @@ class Attempt:
         Return False if it has failed or exited already, or is being stopped.
         """
         is_stopped = self.is_stopping or self._context.barrier.thrown
-        if not (self.may_run and self.is_running) or self.error is not None or is_stopped:
+        if not (self.may_run and self.is_running) or is_stopped or self.outcome.error is not None:
             return False
         self._note_fault(fault)
         return True
 
-    def fail(self, fault: CurrantError) -> None:
-        """Mark an attempt as failed with `fault`, whatever the exit."""
-        self.error, self.status = fault, "failed"
-
     async def end_escapees(self, grace: float = inf) -> None:
-        """Stop the escapees of the attempt, or set `error` if they cannot be stopped.
+        """Stop the escapees of the attempt, or fail if they cannot be stopped.
 
         Cancellation: the escapees have been asked to stop.
         """
@@ -443,26 +422,28 @@ class Attempt:
         """Stop the group, or after the exit of the leader the leftover processes."""
         if self._context.barrier.thrown:  # A kill may not have reached the watcher yet.
             self._request_stop()
-        if self.exit is None:
+        if self.outcome.exit is None:
             self._health.cancel()
         process = running.process
         try:
             if await self._leaves_group() and isinstance(process, Outlived):
                 process.leave_group()
-            elif not self.cannot_be_stopped:
+            elif not self.outcome.cannot_be_stopped:
                 await self._stop(running)
         finally:
             self._enter(_Draining(running.process, running.tasks))
 
     async def _leaves_group(self) -> bool:
         """Return whether the leftover processes go on: after a success that was no stop."""
-        if self.exit is None or self._command.leftovers != "leave" or self._stop_request:
+        end = self.outcome.exit
+        if end is None or self._command.leftovers != "leave" or self._stop_request:
             return False
-        if self.status is None:  # The last output decides, but a leftover may hold the pipe.
+        if self.outcome.status is None:
+            # The last output decides, but a leftover may hold the pipe.
             with anyio.move_on_after(self._context.limits.end_of_output):
                 await self.output.ended()
-        is_in_order = self.error is None and self._health.readiness != "missed"
-        return is_in_order and self.exit.code in self._command.success_codes
+        is_in_order = self.outcome.error is None and self._health.readiness != "missed"
+        return is_in_order and end.code in self._command.success_codes
 
     async def _drain(self, process: Process) -> None:
         """Drain the output; after a stop, end the escapees that hold the pipes open."""
@@ -476,25 +457,16 @@ class Attempt:
         await self.end_escapees(self.grace_of_escapees)
 
     def _judge(self) -> bool:
-        """Set `status` and return True; return False if unread output still decides the status."""
-        assert self.exit is not None
+        """Set the status and return True; return False if unread output still decides it."""
         was_stopped = self._stop_request is not None or self._context.barrier.thrown
-        ending = Ending(self.exit, self.error, was_stopped, self._health.readiness)
-        status = judge(ending, self._command.success_codes)
-        if status != "failed" and self.output.may_fail:
-            return False
-        self.status = status
-        is_failure = self.status == "failed" and self.error is None
-        if is_failure and self.exit.code in self._command.success_codes:
-            why = f"it has ended: {self.exit}"
-            self.error = NotReadyError(self._command.name, why, self.output.tail)
-        return self.status is not None
+        return self.outcome.judge(self._health.readiness, self.output, was_stopped=was_stopped)
 
     def _uptime(self, exited_at: float) -> float:
         """Return for how many seconds the process was ready and passed its `alive` probe."""
-        if isinstance(self.error, TimeLimitError) and self.error.kind != "idle":
+        error = self.outcome.error
+        if isinstance(error, TimeLimitError) and error.kind != "idle":
             return 0.0
-        if isinstance(self.error, (TimeLimitError, UnresponsiveError)):
+        if isinstance(error, (TimeLimitError, UnresponsiveError)):
             exited_at = self._health.passed_at
         return max(0.0, exited_at - self._health.ready_at)
 
@@ -538,8 +510,8 @@ class Attempt:
         """
         if self._command.stop_command is not None:
             half = request.remaining(anyio.current_time()) / 2
-            await self._stop_command.run(process, half if self.exit is None else 0.0)
-        if self.exit is None:
+            await self._stop_command.run(process, half if self.outcome.exit is None else 0.0)
+        if self.outcome.exit is None:
             seconds = min(request.grace, self._context.limits.end_of_input)
             await self._input.close_and_wait(process, seconds)
         assert self._stop_request is not None  # It may be hurried by now.
@@ -550,7 +522,7 @@ class Attempt:
     def on_ready(self, after: float) -> None:
         """Send `Ready`."""
         self._send_soon(Ready(self._command.name, after, time.time()))
-        if self.exit is not None:
+        if self.outcome.exit is not None:
             self._health.cancel()
 
     def on_fault(self, fault: CurrantError) -> None:
@@ -563,34 +535,27 @@ class Attempt:
 
         A command that was stopped first has not failed, unless its file lacks output.
         """
-        if self.exit is None:
+        if self.outcome.exit is None:
             self.on_fault(fault)
-        is_failure = isinstance(fault, SpillError) or not (self.exit is None or self.exit.stopped)
-        if self.error is None and is_failure:
+        end = self.outcome.exit
+        is_failure = isinstance(fault, SpillError) or not (end is None or end.stopped)
+        if self.outcome.error is None and is_failure:
             self._note_fault(fault)
-            self._withdraw_success()
 
     def _note_fault(self, fault: CurrantError) -> None:
-        self.error = fault
+        self.outcome.note_fault(fault)
         self._health.cancel()
         self._send_soon(Aborted(self._command.name, fault, self.number, time.time()))
 
     def _note_lost(self, error: HostLostError) -> None:
         """Fail because the host is lost: how all its processes end will never be known."""
-        if self.error is None:
+        if self.outcome.error is None:
             self._note_fault(error)
-        if self.exit is None or self.status == "stopped":
-            self.status = "failed"
-        self._withdraw_success()
-
-    def _withdraw_success(self) -> None:
-        """Have the end of the attempt judged again, if it counted as a success too early."""
-        if self.status == "succeeded":
-            self.status = None
+        self.outcome.note_lost_host()
 
     def _note_failure_to_stop(self, error: CannotStopError) -> None:
         """Record that a process survived SIGKILL, and wait no longer for its exit and output."""
-        self.fail(error)
+        self.outcome.fail(error)
         if isinstance(self._phase, _Running):
             self._abandon(self._phase)
 
@@ -603,14 +568,8 @@ class Attempt:
         self._context.change.notify_all()
 
     def _note_exit(self, end: Exit) -> None:
-        was_stopped = self.exit is not None and self.exit.stopped
-        if self._input.closed_by_stop or self._stop_command.has_run or was_stopped:
-            end = end if end.stopped else replace(end, stopped=True)
-        if isinstance(self.error, TimeLimitError):
-            end = replace(end, timed_out=True)
-        self.exit = end
-        if end.is_status_lost and not end.stopped and self.error is None:
-            self.error = ExitStatusLostError(self._command.name)
+        was_asked = self._input.closed_by_stop or self._stop_command.has_run
+        self.outcome.note_exit(end, was_asked=was_asked)
 
     def _send_soon(self, message: Ready | Aborted) -> None:
         if isinstance(self._phase, (_Running, _Draining)):

@@ -138,7 +138,7 @@ class Conversation:
             reason += f" ({missed} bytes were discarded before this call)"
         unread = self._transcript.unread({name: self._expected[name] for name in streams})
         self.before = unread[-CONTEXT:]
-        end = self.life.attempt.exit
+        end = self.life.attempt.outcome.exit
         return ExpectError(self.life.name, pattern.pattern, reason, self.before, end)
 
     async def until(

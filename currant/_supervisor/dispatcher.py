@@ -185,7 +185,7 @@ class Dispatcher:
     def _may_run_again(self, name: str) -> bool:
         """Return whether no process of the command is left, and none will start by itself."""
         life = self.lives[name]
-        return life.has_ended and not life.attempt.cannot_be_stopped
+        return life.has_ended and not life.attempt.outcome.cannot_be_stopped
 
     def _run_again(self, name: str) -> None:
         """Begin another life of a command that has ended.
@@ -196,7 +196,7 @@ class Dispatcher:
         """
         life = self.lives[name]
         if self.is_closed or self._context.barrier.thrown or not self._may_run_again(name):
-            raise JobEndedError(name, "restart") from life.attempt.error
+            raise JobEndedError(name, "restart") from life.attempt.outcome.error
         self.add(life.command)
 
     def _begin(self, life: Lifecycle) -> None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from currant._channel.output import Output
     from currant._process.launcher import Launcher, Process
-    from currant._supervisor.verdict import Readiness
+    from currant._supervisor.outcome import Readiness
     from currant._synchronization import Notifier
     from currant._values.command import Command
     from currant._values.errors import CurrantError

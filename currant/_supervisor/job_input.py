@@ -87,7 +87,7 @@ class JobInput:
             return StdinClosedError(self._life.name, problem)
         attempt = self._life.attempt
         reason = f"{problem}; it has ended: {end}"
-        return StdinClosedError(self._life.name, reason, attempt.output.tail, attempt.exit)
+        return StdinClosedError(self._life.name, reason, attempt.output.tail, attempt.outcome.exit)
 
 
 class InputStream(ByteSendStream):

@@ -149,7 +149,8 @@ class Lifecycle:
     @property
     def starts_no_more(self) -> bool:
         """Whether no further process will be started, as far as that is known."""
-        return self.is_ending or (self.attempt.status is not None and not self._wants_another)
+        has_status = self.attempt.outcome.status is not None
+        return self.is_ending or (has_status and not self._wants_another)
 
     @property
     def may_start_again(self) -> bool:
@@ -165,8 +166,9 @@ class Lifecycle:
     @property
     def end_so_far(self) -> Exit | CurrantError | Status | None:
         """How the present process, or the command, has ended; None if it has not."""
-        if self.attempt.exit is not None or self.result is None:
-            return self.attempt.exit
+        end = self.attempt.outcome.exit
+        if end is not None or self.result is None:
+            return end
         return self.result.error or self.result.status
 
     async def started(self) -> None:
@@ -183,9 +185,9 @@ class Lifecycle:
 
         Cancellation: harmless.
         """
-        attempt = self.attempt
-        await self.context.change.wait_for(lambda: attempt.exit is not None or self.has_ended)
-        await attempt.output.ended()
+        outcome, output = self.attempt.outcome, self.attempt.output
+        await self.context.change.wait_for(lambda: outcome.exit is not None or self.has_ended)
+        await output.ended()
 
     # ---- to ask for ----
 
@@ -266,7 +268,7 @@ class Lifecycle:
         is_between_attempts = not (self.attempt.is_running or self.context.barrier.thrown)
         if self._wants_another and is_between_attempts:
             self._next = _DONE
-            self.attempt.fail(fault)
+            self.attempt.outcome.fail(fault)
         else:
             self.attempt.abort(fault)
 
@@ -283,27 +285,29 @@ class Lifecycle:
         try:
             if self._earlier_attempts:
                 await self._end_escapees()
-            while not self.attempt.cannot_be_stopped and await self._may_start():
+            while not self.attempt.outcome.cannot_be_stopped and await self._may_start():
                 if began is None:
                     began, started_at = anyio.current_time(), time.time()
                 await self._run_attempt()
                 if self._wants_another:
                     self._phase = "restarting"
-                    if self.attempt.exit is not None:
+                    if self.attempt.outcome.exit is not None:
                         await self._end_escapees()
                     self.attempt.has_left_nothing = not self.context.barrier.thrown
                     self.context.change.notify_all()
                 if not self._wants_another:
                     break
                 await self._wait_to_restart()
-            if isinstance(error := self.attempt.error, CannotStopError):
-                self._stop_others(self.attempt.status, error)
+            outcome = self.attempt.outcome
+            if isinstance(error := outcome.error, CannotStopError):
+                self._stop_others(outcome.status, error)
                 await self.context.send(Aborted(self.name, error, self.attempts, time.time()))
         finally:
             duration = 0.0 if began is None else anyio.current_time() - began
+            outcome = self.attempt.outcome
             # If another attempt is wanted, a kill came before its start.
-            status = "stopped" if self._wants_another else self.attempt.status
-            self._end(status or "stopped", self.attempt.error, duration, started_at)
+            status = "stopped" if self._wants_another else outcome.status
+            self._end(status or "stopped", outcome.error, duration, started_at)
 
     async def stop_when_killed(self) -> None:
         """Stop the process as soon as the barrier is thrown: the watcher.
@@ -341,7 +345,7 @@ class Lifecycle:
     @property
     def _wants_another(self) -> bool:
         """Whether another attempt follows; never beside a process that survived SIGKILL."""
-        return isinstance(self._next, Again) and not self.attempt.cannot_be_stopped
+        return isinstance(self._next, Again) and not self.attempt.outcome.cannot_be_stopped
 
     @property
     def _reason(self) -> str | None:
@@ -379,41 +383,40 @@ class Lifecycle:
         self.starts += 1
         self.context.change.notify_all()
         await attempt.run_to_completion(process, self._decide)
-        if attempt.exit is not None:
+        end = attempt.outcome.exit
+        if end is not None:
             number, usage, stopping = attempt.number, attempt.usage, attempt.stopping
-            await self.context.send(
-                Exited(self.name, attempt.exit, number, time.time(), usage, stopping)
-            )
+            await self.context.send(Exited(self.name, end, number, time.time(), usage, stopping))
 
     async def _report_failed_launch(self) -> None:
-        error = self.attempt.error
+        error = self.attempt.outcome.error
         if isinstance(error, LaunchError):  # Otherwise a kill came first.
             self._decide(uptime=0.0)
             await self.context.send(Failed(self.name, error, self.attempt.number, time.time()))
 
     def _decide(self, uptime: float) -> None:
         """Once the status is known, decide whether to restart, and to stop other commands."""
-        status, policy = self.attempt.status, self.context.policies.restart
+        outcome, policy = self.attempt.outcome, self.context.policies.restart
         if self._wants_another:  # A restart was requested.
             after = after_request(policy, self._history, uptime=uptime)
             self._history = after if self._reason is None else _NO_HISTORY
             return
-        if status == "stopped":
+        if outcome.status == "stopped":
             return
         decision, self._history = decide(
             policy,
             self._history,
-            failed=status == "failed",
+            failed=outcome.status == "failed",
             uptime=uptime,
             random=random.random(),
         )
         # If the exit status is lost, it is lost after each restart, and the command may have
         # succeeded each time.
-        is_final = self.context.barrier.thrown or self.attempt.is_status_lost
+        is_final = self.context.barrier.thrown or outcome.is_status_lost
         if not is_final:
             self._next = decision
         if isinstance(self._next, Done) and not self.may_start_again:
-            self._stop_others(status, self.attempt.error or self.attempt.exit)
+            self._stop_others(outcome.status, outcome.error or outcome.exit)
 
     def _stop_others(self, status: Status | None, end: CurrantError | Exit | None) -> None:
         """Stop all commands, if the policy says so for this command's end."""
@@ -459,7 +462,7 @@ class Lifecycle:
         output, places = self.attempt.output, places_of(self.command)
         self.result = Result(
             command=self.name,
-            exit=self.attempt.exit,
+            exit=self.attempt.outcome.exit,
             error=error,
             status=status,
             attempts=self.attempts - self._earlier_attempts,

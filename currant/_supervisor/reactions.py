@@ -225,7 +225,7 @@ class Reactions:
         """Stop the process if there is one, and start another, in another life if need be."""
         # A process that is being started may already have read the old files.
         await life.context.change.wait_for(lambda: not life.attempt.is_starting)
-        if life.attempt.cannot_be_stopped:
+        if life.attempt.outcome.cannot_be_stopped:
             life.end_reactions()
         elif life.has_ended:
             again = Restarting(life.name, life.attempts + 1, 0.0, time.time(), reason)

@@ -12,8 +12,7 @@ from currant._values.errors import NotReadyError
 from currant._values.results import end_of
 
 if TYPE_CHECKING:
-    from currant._values.errors import CurrantError
-    from currant._values.exit import Exit
+    from currant._supervisor.outcome import Outcome
     from currant._values.links import Condition
     from currant._values.results import Result
 
@@ -41,9 +40,7 @@ class AttemptView(Protocol):
     """The properties of an attempt that a waiting task looks at."""
 
     @property
-    def exit(self) -> Exit | None: ...
-    @property
-    def error(self) -> CurrantError | None: ...
+    def outcome(self) -> Outcome: ...
     @property
     def may_become_ready(self) -> bool: ...
     @property
@@ -99,12 +96,13 @@ def why_attempt_not_ready(command: CommandView, attempt: AttemptView | None) -> 
         attempt: the attempt; None: the next attempt, which has not begun.
     """
     if attempt is not None:
-        if isinstance(attempt.error, NotReadyError):
-            return attempt.error.reason
-        if attempt.error is not None:
-            return str(attempt.error)
-        if attempt.exit is not None and not attempt.may_become_ready:
-            return f"it has ended: {attempt.exit}"
+        end, error = attempt.outcome.exit, attempt.outcome.error
+        if isinstance(error, NotReadyError):
+            return error.reason
+        if error is not None:
+            return str(error)
+        if end is not None and not attempt.may_become_ready:
+            return f"it has ended: {end}"
     result = command.result
     if result is not None:
         return f"it has ended: {end_of(result)}"

@@ -63,7 +63,8 @@ async def not_ready_error(life: Lifecycle, unready: Unready) -> NotReadyError:
     with anyio.move_on_after(life.context.limits.end_of_output):
         await attempt.output.ended()
     error = NotReadyError(life.name, reason, attempt.output.tail)
-    error.__cause__ = None if attempt.error is None else attempt.error.__cause__
+    cause = attempt.outcome.error
+    error.__cause__ = None if cause is None else cause.__cause__
     return error
 
 
