@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from math import inf
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, cast
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from currant._values.checks import StrOrPath
     from currant._values.messages import HostMessage
     from currant.hosts._host import HostInfo
+    from currant.hosts._placement import Place
 
 __all__ = ["Hosts", "HostsOptions", "as_hosts"]
 
@@ -353,24 +355,33 @@ class Hosts(anyio.AsyncContextManagerMixin):
         member, place = await pool.acquire(command.name, needs)
         self._avoided.note_tried(command.name, place.host)
         assert member.launcher is not None
-        launcher = member.launcher
+        launcher = member.launcher  # The member forgets it when the host is lost.
         self._unswept.begin(command.name, launcher)
-
-        def end(*, is_lost: bool) -> None:
-            self._unswept.end(command.name)
-            if is_lost and isinstance(launcher, RemoteLauncher):
-                self._raise_fence(command.name, launcher)
-                # The fence covers escapees, too.  A later sweep must not raise it again.
-                self._unswept.remove(command.name, launcher)
-                pool.release_behind_fence(place, command.name)
-            else:
-                pool.release(place)
-
+        give_back = partial(self._give_back, pool, place, command.name, launcher)
         try:
-            return await self._start(command, member, place.gpus, end)
+            return await self._start(command, member, place.gpus, give_back)
         except BaseException:
-            end(is_lost=_may_still_run_commands(launcher))
+            give_back(is_lost=_may_still_run_commands(launcher))
             raise
+
+    def _give_back(
+        self,
+        pool: Pool,
+        place: Place,
+        name: str,
+        launcher: LocalLauncher | RemoteLauncher,
+        *,
+        is_lost: bool,
+    ) -> None:
+        """Give back the place of a command; if it is lost, only when it has ended for sure."""
+        self._unswept.end(name)
+        if is_lost and isinstance(launcher, RemoteLauncher):
+            self._raise_fence(name, launcher)
+            # The fence covers escapees, too.  A later sweep must not raise it again.
+            self._unswept.remove(name, launcher)
+            pool.release_behind_fence(place, name)
+        else:
+            pool.release(place)
 
     async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
         """Call `tell` for each host that is up or lost; see `HostTeller.watch`.
