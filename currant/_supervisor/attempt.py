@@ -107,10 +107,11 @@ class Attempt:
     """
 
     def __init__(self, command: Command, context: JobContext) -> None:
-        self.number: int = 0
-        self.host: str | None = None
         self._command = command
         self._context = context
+        self.number: int = 0
+        self.output: Output = self._new_output()
+        self.host: str | None = None
         self.outcome: Outcome = Outcome(command)
         self.usage: Usage | None = None
         self.stopping: float | None = None
@@ -123,12 +124,13 @@ class Attempt:
         self._input = StandardInput(command)
         self._stop_command = StopCommand(command, context.launcher)
         self._announcer = Announcer(context)
+        self._health = Health(command, context.launcher, self.output, context.change, self)
+
+    def _new_output(self) -> Output:
+        command, context = self._command, self._context
         capture = as_capture(context.policies.capture)
-        spill = None if capture is None else capture.spill_of(command.name)
-        self._spill = None
-        if spill is not None:
-            self._spill = SpillFile(command.name, spill, self.on_output_fault)
-        self.output: Output = Output(
+        path = None if capture is None else capture.spill_of(command.name)
+        return Output(
             command.name,
             capture,
             () if command.ready is None else command.ready.line_probes,
@@ -137,11 +139,10 @@ class Attempt:
             flush_after=flush_after_of(command),
             max_output=command.max_output,
             silence=None if command.idle_timeout is None else Silence(streams=2),
-            spill=self._spill,
+            spill=None if path is None else SpillFile(command.name, path, self.on_output_fault),
             on_fault=self.on_output_fault,
             transcript=context.transcript,
         )
-        self._health = Health(command, context.launcher, self.output, context.change, self)
 
     @property
     def pid(self) -> int | None:
@@ -207,8 +208,8 @@ class Attempt:
         self._launched_at = anyio.current_time()
         process: Process | None = None
         try:
-            if self._spill is not None:
-                await self._spill.create()
+            if self.output.spill is not None:
+                await self.output.spill.create()
             if not self._context.barrier.thrown:
                 process = await self._context.launcher.launch(self._command)
         except LaunchError as error:
@@ -473,9 +474,9 @@ class Attempt:
     # ---- a stop ----
 
     def _request_stop(self, *, hurry: bool = False) -> None:
-        if self._spill is not None:
+        if self.output.spill is not None:
             grace = 0.0 if hurry else self._context.policies.grace
-            self._spill.limit_wait(grace + self._context.limits.spill)
+            self.output.spill.limit_wait(grace + self._context.limits.spill)
         if self._stop_request is None:
             if not self.may_run:
                 return
