@@ -32,7 +32,7 @@ MAX_BUFFERS = 64
 """The most buffers of one write; Linux and macOS allow 1024."""
 
 ROOM = 1024 * 1024
-"""A sender of bulk waits if so many bytes are queued."""
+"""Bytes in the queue beyond which a sender of bulk waits."""
 
 
 class Link:

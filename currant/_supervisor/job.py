@@ -47,7 +47,7 @@ class Job:
     A command that has ended may be run again, by `restart` or by `Runner.start` with its name.  The
     job stays the same object and begins another *life*: `state` is ``"queued"`` again, and `result`
     is None until that life ends, too.  A call that waits, such as `wait`, waits for the life in
-    which it was called.  Attempts are numbered through all lives, and a `Result` tells of one life.
+    which it was called.  Attempts are numbered through all lives, and a `Result` is about one life.
     """
 
     __slots__ = ("_conversation", "_lives", "_name")
@@ -464,7 +464,7 @@ def life_of(job: Job) -> Lifecycle:
 
 
 def keep_life(job: Job, life: Lifecycle) -> None:
-    """Have a job tell of `life`, which the Runner forgets, from now on."""
+    """Have a job show `life` from now on, because the Runner forgets the command."""
     life.is_forgotten = True
     job._lives = {life.name: life}  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 

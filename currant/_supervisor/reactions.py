@@ -48,7 +48,7 @@ SOON = 3.0
 """Two restarts because of changes are close if fewer seconds are between them."""
 
 SUSPECT = 4
-"""How many close restarts in a row bring the advice; so many more bring it again."""
+"""How many close restarts in a row bring the advice; as many more bring it again."""
 
 
 class Reactions:

@@ -136,7 +136,7 @@ class Runner:
         keep_results: how many commands that have ended `jobs` and `results` remember, for a Runner
             that is given commands without end; None: all.  A `Job` that you hold keeps its result
             and its `tail`, but no other output, and cannot run again.  `Results.ok` and
-            `Results.check` tell of no forgotten command.  A command that another one names in
+            `Results.check` do not count forgotten commands.  A command that another one names in
             `after` or `restart_with`, or that has `watch`, is always remembered.  The name of a
             forgotten command is free again.
 

@@ -212,10 +212,10 @@ class Command(LaunchSpec):
             ``b"\x03"`` interrupts, and a program that reads line by line gets at most 4095 bytes
             of a line.  The variable TERM is ``xterm-256color`` if the command would have none.
         new_session: whether the command begins a session, and so has no terminal but its `pty`.
-            False: it stays in the session of the host program and keeps the terminal of that, for a
-            program that talks to the user, with ``stdin=0, stdout="inherit", stderr="inherit"``.
-            It has a process group of its own in any case.  That group is in the background until
-            the host program gives it the terminal with `os.tcsetpgrp`.
+            False: it stays in the session of the host program and keeps its terminal, for a program
+            that talks to the user, with ``stdin=0, stdout="inherit", stderr="inherit"``.  It has a
+            process group of its own in any case.  That group is in the background until the host
+            program gives it the terminal with `os.tcsetpgrp`.
         wrap: words to put before `argv`: a program that changes something and then runs the
             program that follows, such as ``("nice", "-n", "5")`` or
             ``("bwrap", "--ro-bind", "/", "/", "--")``.  The first word is looked up before the
@@ -299,8 +299,8 @@ class Command(LaunchSpec):
             attempt is silent for longer, it is stopped and has failed.  The time in which a slow
             reader holds the output up does not count.
         max_output: the bytes that each attempt may write, stdout and stderr together; if an attempt
-            writes more, it is stopped and has failed.  Readers, sinks and `capture` get exactly so
-            many bytes, and what follows is discarded.
+            writes more, it is stopped and has failed.  Readers, sinks and `capture` get exactly
+            this many bytes, and what follows is discarded.
         replicas: the number of copies to run: ``web`` becomes ``web.1`` to ``web.N``.  The variable
             ``CURRANT_REPLICA`` holds the number of each copy.
         color: the style of the name on a console, as the package rich writes styles: ``"cyan"``,
@@ -310,9 +310,9 @@ class Command(LaunchSpec):
             UTF-8 if the text is UTF-8.  This much of an unfinished line is held in memory.
         flush_after: seconds of silence after which an unfinished line is passed on, such as a
             prompt: a `Line` with the ending ``b""``.  The rest of the line follows as another
-            `Line`.  A line that is never silent, such as dots, is passed on after ten times that.
-            0: at once; None: not before the line ends.  ``"auto"`` is 0.1 with a `pty`, and None
-            without.
+            `Line`.  If the command writes without such a silence, as with dots, the line so far is
+            passed on after ten times that.  0: at once; None: not before the line ends.  ``"auto"``
+            is 0.1 with a `pty`, and None without.
 
     Attributes:
         probe_files: the files that `ready` and `alive` look at.

@@ -110,7 +110,7 @@ RUNNER_OPTIONS = (
         "--log-size",
         type=parse_size,
         metavar="BYTES",
-        help="Begin another log file when one has reached so many bytes, or KiB, MiB or GiB with "
+        help="Begin another log file when one has reached this many bytes, or KiB, MiB or GiB with "
         "the unit k, M or G, and keep the last three.  [default: no limit; for start -d 10M]",
     ),
     click.option(
@@ -163,8 +163,8 @@ RUNNER_OPTIONS = (
         "--max-output",
         type=parse_size,
         metavar="BYTES",
-        help="Stop a command that writes more than so many bytes, or KiB, MiB or GiB with the unit "
-        "k, M or G; it has failed.",
+        help="Stop a command that writes more than this many bytes, or KiB, MiB or GiB with the "
+        "unit k, M or G; it has failed.",
     ),
     click.option(
         "--stop-signal",

@@ -1,7 +1,7 @@
 """Make the JSON Schema of a configuration out of the tables in `_model`.
 
 pydantic makes the JSON Schema of each type; the texts and the rules of tables come from `_table`.
-After a change of `_model`, ``python -m currant.config._make_schema`` writes `schema.json` anew.
+After a change of `_model`, ``python -m currant.config._make_schema`` writes `schema.json` again.
 """
 
 from __future__ import annotations

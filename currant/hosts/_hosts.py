@@ -112,7 +112,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         connect: the way to the hosts, such as `srun()`; None: `ssh()`.
         wait_for: how many hosts the entry waits for; ``"all"``: until each host is up or has
             failed, 15 seconds at most.  A host that is up later takes commands from then on.
-        silence: after so many seconds without a sign of this program, a host ends all its commands.
+        silence: seconds without a sign of this program after which a host ends all its commands.
         reconnect: whether to connect again to hosts that are lost, or could not be reached.
         cwd: the working directory on hosts that have no `Host.cwd`.
         env: variables of all commands; those of `Host.env` come first.

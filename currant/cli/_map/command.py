@@ -284,7 +284,7 @@ class _MapCommand(click.Command):
 @add_options(HOST_OPTIONS, [PER_HOST_OPTION, FORWARD_ENV_OPTION])
 @click.argument("words", metavar="TEMPLATE...", nargs=-1, type=click.UNPROCESSED)
 def map_items(words: Sequence[str], **options: Unpack[MapOptions]) -> int:
-    r"""Run a command for each of many values, so many at a time.
+    r"""Run a command for each of many values, several at a time.
 
     The values are the words after :::, the lines of the files after ::::, or the lines of stdin.
     Several ::: make all combinations; :::+ and ::::+ belong to those before, one to one.
