@@ -144,7 +144,7 @@ class Buffer:
         message = self._remove_from_stream()
         if isinstance(message, Batch):
             if self._fast_lane.has_batch_of(message.command):
-                self._set_fast_lane_aside()  # Those are older.
+                self._set_fast_lane_aside()  # These batches come before the count.
             self._drop(message)
         else:
             self._set_fast_lane_aside()
