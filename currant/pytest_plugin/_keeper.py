@@ -1,9 +1,9 @@
 """The keeper: a process that runs the processes which all workers of one run of pytest share.
 
-It is a stack (see `currant.stack`), whose clients are the workers.  The first worker starts it with
-``python -m currant.pytest_plugin._keeper FOLDER LOGS GRACE``.  It ends when the last worker asks it
-to, or when it has no user left because the workers were killed.  If it is killed itself, its orphan
-guard stops the processes.
+The keeper is a stack (see `currant.stack`), and the workers are its clients.  The first worker runs
+``python -m currant.pytest_plugin._keeper FOLDER LOGS GRACE``.  The keeper ends when the last worker
+asks for that, or when no worker is left because all were killed.  If the keeper is killed, its
+orphan guard stops the processes.
 """
 
 from __future__ import annotations

@@ -60,17 +60,17 @@ class KeeperStack:
         return StackClient(self._paths.folder, self._paths.socket)
 
     def open(self, commands: Sequence[Command], timeout: float) -> Command:  # noqa: ARG002
-        """Use the keeper from now on; start it unless it runs, and tell it a command.
+        """Use the keeper from now on: start the keeper unless it runs, and define a command.
 
         Args:
             commands: the dependencies of the command, and last the command.
             timeout: not used, because this starts no command.
 
         Returns:
-            The command that the keeper runs: the one of the first worker.
+            The command that the keeper runs: that of the first worker.
 
         Raises:
-            CommandError: the command cannot be pickled, or depends on one that is not shared.
+            CommandError: the command cannot be pickled, or depends on a command that is not shared.
             StackError: the keeper could not be started.
         """
         files = self._files

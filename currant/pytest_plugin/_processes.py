@@ -53,7 +53,7 @@ def _without_traceback(method: Callable[P, T]) -> Callable[P, T]:
 class Processes:
     """Starts processes for tests; all of them are stopped at the end of the fixture's scope.
 
-    The fixtures make it.  Ctrl-C interrupts a call that waits.
+    The fixtures create the object, and tests do not.  Ctrl-C interrupts a call that waits.
 
     Args:
         scope: ``"function"``, ``"module"`` or ``"session"``.
@@ -122,8 +122,9 @@ class Processes:
     ) -> Job:
         """Start a process, and return when it is ready; without a probe, when it runs.
 
-        A shared process is one for all workers of xdist.  The first worker starts it, with its own
-        command, and the last one stops it.  The other workers wait until it is ready.
+        All workers of xdist use the same shared process.  The first worker starts the process, with
+        the command of that worker, and the last worker stops it.  The others wait until it is
+        ready.
 
         Args:
             command: a `Command`, a list of words, a line for `Command.parse`, or the name of a
@@ -158,8 +159,8 @@ class Processes:
 
         Args:
             name: the name.
-            command: the command to start; None: the one that ran under this name, or else that of
-                this name in ``currant.toml``.
+            command: the command to start; None: the command that ran under this name, or else the
+                command of this name in ``currant.toml``.
             timeout: as for `start`.
             shared: as for `start`.
 
@@ -188,9 +189,9 @@ class Processes:
 
     @contextmanager
     def stopped(self, job: Job | str) -> Generator[None]:
-        """Stop a process for the length of a block; then it runs again, and is ready.
+        """Stop a process for the length of a block; after the block it runs again, and is ready.
 
-        It runs again also if the block raises an error.
+        That holds also if the block raises an error.
 
         Args:
             job: the process, or its name.
@@ -242,7 +243,7 @@ class Processes:
         return call(self._portal, run)
 
     def folder(self, name: str, *, shared: bool = False) -> Path:
-        """Return a folder for a process, for its data or its configuration; it exists.
+        """Return a folder that exists, for the data or the configuration of a process.
 
         Args:
             name: the name of the process.
@@ -257,7 +258,7 @@ class Processes:
         return path
 
     def log(self, name: str) -> Path:
-        """Return the file with all output of a process; it exists once there is output."""
+        """Return the file with all output of a process; no such file exists before the output."""
         shared = None if self._shared is None else self._shared.log(name)
         return shared or self._own.log(name)
 

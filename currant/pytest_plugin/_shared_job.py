@@ -1,8 +1,8 @@
 """`SharedJob`: a process that several workers of pytest, or several runs, use.
 
-It runs in a stack: that of the keeper of this run, or that of the project.  A `SharedJob` is a
-`Job`, so a fixture need not know whether its process is shared.  But a call that would disturb the
-other users raises an error.
+The process runs in a stack: in that of the keeper of this run, or in that of the project.  A
+`SharedJob` is a `Job`, so a fixture need not know whether its process is shared.  But a call that
+would disturb the other users raises an error.
 """
 
 from __future__ import annotations
