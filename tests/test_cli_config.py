@@ -139,9 +139,10 @@ def test_stderr_of_a_command_with_a_file_is_not_merged_into_it(run: Run, folder:
         (["-e", "none"], "cannot read the variables in none: No such file"),
         (["--cwd", "nowhere"], "--cwd nowhere: there is no such directory"),
         (["--hide", "x"], "--hide x: there is no such command"),
+        (["--hide", "9" * 5000], f"--hide {'9' * 5000}: there is no such command"),
         (["--raw", "--json"], "--raw and --json cannot be combined"),
         (["--prefix", "{x}"], "the command line: prefix: prefix '{x}': unknown field {x}"),
-        (["-s", "x"], "--success x: there is no such command"),
+        (["-s", "x"], "the command line: success: there is no command 'x'; there are: "),
     ],
 )
 def test_usage_error_is_reported_and_starts_no_process(

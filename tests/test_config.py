@@ -784,6 +784,15 @@ OTHER_MISTAKES = [
     ('[commands]\na = "\\u0000"', "2: commands.a.command: each item of argv contains a NUL"),
     ('[commands]\na = "${B}"', "2: commands.a.command: the variable B is not set; set it in"),
     ('[commands]\na = "${"', "2: commands.a.command: '${' has no closing brace"),
+    (
+        'success = "!wb"\n[commands]\nweb = "x"',
+        "1: success: there is no command 'wb'; did you mean 'web'? There are: 'web'",
+    ),
+    (
+        'success = "a"\n' + COMMAND + "replicas = 2",
+        "1: success: there is no command 'a'; there are: 'a.1', 'a.2'",
+    ),
+    ('success = "command-1"\n' + COMMAND, "1: success: there is no command 'command-1'"),
     ("[commands]", ": defines no command; add"),
     ("a = ", "1: is not valid TOML: Invalid value"),
     ("\n\na b", "3: is not valid TOML: Expected '=' after a key"),
@@ -803,6 +812,12 @@ def test_mistake_is_reported_with_its_line_and_key(text: str, message: str) -> N
     assert message in line
     if message[0].isdigit():
         assert line.startswith(f"currant.toml:{message.split(':', maxsplit=1)[0]}:")
+
+
+@pytest.mark.parametrize("success", ["last", "a", "!a", "command-a", "!command-0", "a@host"])
+def test_success_may_name_a_command_in_each_way_that_a_run_knows(success: str) -> None:
+    """A command on each host, such as `a@host`, gets its name when it starts."""
+    assert loaded(f'success = "{success}"\n' + COMMAND).display == {"success": success}
 
 
 def test_all_mistakes_are_reported_at_once_in_order() -> None:

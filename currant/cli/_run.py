@@ -17,6 +17,7 @@ from currant._synchronization import task_group_beside
 from currant._values.errors import CurrantError
 from currant._values.host_names import fold
 from currant._values.results import lost_host
+from currant._values.success import select_results
 from currant.cli._errors import (
     STATUS_LOST_HOSTS,
     noting_output_error,
@@ -26,7 +27,6 @@ from currant.cli._errors import (
 )
 from currant.cli._output_pipe import is_pipe, wait_reader_gone
 from currant.cli._program import STATUS_BROKEN_PIPE
-from currant.cli._selection import select_results
 from currant.cli._signals import (
     FORWARDED_SIGNALS,
     PAUSE_SIGNALS,

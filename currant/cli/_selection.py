@@ -14,75 +14,26 @@ from anyio.abc import ObjectReceiveStream
 from currant._values.errors import CommandError, suggestion
 from currant._values.lines import Batch
 from currant._values.messages import BatchMessage
+from currant._values.success import by_name_or_index, selected_by_success
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
 
     from currant._channel.feed import SinkFeed
     from currant._supervisor.sink_tasks import Sink
-    from currant._values.results import Result
 
 __all__ = [
     "check_success",
     "select_commands",
-    "select_results",
     "without_messages_of",
     "without_output_of",
 ]
 
-_ENDS = ("all", "first", "last")
-
 
 def check_success(success: str, names: Sequence[str]) -> None:
     """Raise `CommandError` if ``--success`` names a command that does not exist."""
-    _named_by_success(success, names)
-
-
-def select_results(
-    results: Sequence[Result], success: str, names: Sequence[str]
-) -> Sequence[Result]:
-    """Return the results that ``--success`` selects.
-
-    Args:
-        results: the results in the order in which the commands ended.
-        success: ``all``; ``first`` or ``last`` to end; ``NAME``, ``!NAME``; or as for concurrently
-            ``command-NAME``, ``command-INDEX``, ``!command-...``.  The index is from 0.
-        names: all commands, in order.
-    """
-    match success:
-        case "first":
-            return results[:1]
-        case "last":
-            return results[-1:]
-        case _:
-            named = _named_by_success(success, names)
-            return [result for result in results if result.command in named]
-
-
-def _named_by_success(success: str, names: Sequence[str]) -> Collection[str]:
-    """Return the commands that ``--success`` names, directly or by exclusion."""
-    if success in names:  # A name may begin with "!".
-        return [success]
-    if success in _ENDS:
-        return names
-    excludes = success.startswith("!")
-    given = success.removeprefix("!")
-    name = given if given in names else _by_prefix(given, names)
-    if name is None:
+    if selected_by_success(success, names) is None:
         raise _unknown("--success", success, names)
-    return [other for other in names if other != name] if excludes else [name]
-
-
-def _by_prefix(text: str, names: Sequence[str]) -> str | None:
-    """Return the command that ``command-NAME`` or ``command-INDEX`` stands for."""
-    given = text.removeprefix("command-")
-    return None if given == text else _by_name_or_index(given, names)
-
-
-def _by_name_or_index(text: str, names: Sequence[str]) -> str | None:
-    if text in names:
-        return text
-    return names[int(text)] if text.isdecimal() and int(text) < len(names) else None
 
 
 def select_commands(
@@ -104,7 +55,7 @@ def select_commands(
     for part in filter(None, map(str.strip, given.split(","))):
         pattern = re.compile(rf"{re.escape(part)}(\.\d+)?(@[^@]+)?")
         instances = [name for name in names if pattern.fullmatch(name)]
-        name = _by_name_or_index(part, names)
+        name = by_name_or_index(part, names)
         if name is None and not instances and part not in types:
             raise _unknown(option, part, names)
         selected.update(instances if name is None else [name])

@@ -15,6 +15,7 @@ from currant._values.plan import Plan
 from currant._values.policies import Policies
 from currant._values.restart import as_restart_policy
 from currant._values.shell_syntax import with_exec
+from currant._values.success import selected_by_success
 from currant.config._config import Config
 from currant.config._env_files import read_env_files
 from currant.config._options import converted
@@ -267,12 +268,22 @@ class _Builder:
             plan = Plan(commands, policies)
             for command in plan.commands.values():
                 plan.policies_of(command)
+            self._check_success(tuple(plan.commands))
         except ValueError as error:
             named = next((each for each in commands if f"{each.name!r}: " in str(error)), None)
             if named is None:
                 self._problem((), str(error))
             else:
                 self._problem(("commands", named.name), _without_name(error, named.name))
+
+    def _check_success(self, names: Sequence[str]) -> None:
+        """Check that the command exists whose failure counts."""
+        success = self._values.get("success", "all")
+        on_host = success.rpartition("@")[0]  # of "web@a", a name that `--each` gives
+        if all(selected_by_success(each, names) is None for each in (success, on_host)):
+            name = success.removeprefix("!")
+            text = f"there is no command {name!r}{suggestion(name, names)}"
+            self._problem(("success",), text)
 
 
 def _builder(command: str | Sequence[str]) -> Callable[..., Command]:
