@@ -649,11 +649,10 @@ def test_variables_come_from_env_at_the_top_level(monkeypatch: pytest.MonkeyPatc
     write("env = { Q = 2, P = '${Q}' }", "currant.local.toml")
     assert load().env == {"P": "2", "U": "2", "Q": "2"}
     Path("currant.local.toml").unlink()
-    write(f"env = {{ D = '${{E}}', E = '${{D}}' }}\n{text.partition(chr(10))[2]}")
+    write(text.partition("\n")[2])
     assert [problem.partition(" is not")[0] for problem in problems()] == [
-        "currant.toml:1: env.D: the variable E",
-        "currant.toml:3: commands.x.command[3]: the variable C",
-        "currant.toml:4: commands.x.replicas: the variable N",
+        "currant.toml:2: commands.x.command[3]: the variable C",
+        "currant.toml:3: commands.x.replicas: the variable N",
     ]
 
 
@@ -793,6 +792,10 @@ OTHER_MISTAKES = [
         "1: success: there is no command 'a'; there are: 'a.1', 'a.2'",
     ),
     ('success = "command-1"\n' + COMMAND, "1: success: there is no command 'command-1'"),
+    (
+        COMMAND + '[env]\nA = "${B}"\nB = "${C:-1}"\nC = "${A}"\nD = "${A}"',
+        "4: env.A: variables refer to one another: 'A' to 'B' to 'C' to 'A'; give one of them",
+    ),
     ("[commands]", ": defines no command; add"),
     ("a = ", "1: is not valid TOML: Invalid value"),
     ("\n\na b", "3: is not valid TOML: Expected '=' after a key"),
@@ -848,6 +851,18 @@ command = "x"
         "currant.toml:8",
         "currant.local.toml:1",
         "currant.local.toml:2",
+    ]
+
+
+def test_each_loop_of_variables_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A value in the environment ends none, as `env` replaces it; a name may refer to itself."""
+    monkeypatch.setenv("B", "1")
+    found = problems(
+        '[env]\nA = "${B}"\nB = "${A}"\nC = "${D}"\nD = "${C}"\nHOME = "${HOME}/x"\n' + COMMAND
+    )
+    assert [line.partition(";")[0] for line in found] == [
+        "currant.toml:2: env.A: variables refer to one another: 'A' to 'B' to 'A'",
+        "currant.toml:4: env.C: variables refer to one another: 'C' to 'D' to 'C'",
     ]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.links import Condition
 
-__all__ = ["Dependencies", "Needs", "in_order", "needs_among"]
+__all__ = ["Dependencies", "Needs", "in_order", "loops_in", "needs_among"]
 
 Needs: TypeAlias = "dict[str, Condition | None]"
 """A condition for each dependency, by name; None: ready, or started for one without a probe."""
@@ -83,13 +83,11 @@ class Dependencies:
         Raises:
             CommandError: a command does; the text names all of the cycle.
         """
-        try:
-            TopologicalSorter(self._needs).prepare()
-        except CycleError as error:
+        for loop in loops_in(self._needs):
             is_after = self._option == "after"
             what, link = ("wait for", " after ") if is_after else ("restart with", " with ")
-            cycle = link.join(repr(name) for name in reversed(error.args[1]))
-            raise CommandError(f"{self._option}: commands {what} one another: {cycle}") from None
+            cycle = link.join(map(repr, loop))
+            raise CommandError(f"{self._option}: commands {what} one another: {cycle}")
 
     def dependents(self, name: str) -> Iterator[str]:
         """Yield the commands that need the command, directly or through others; each once."""
@@ -130,6 +128,26 @@ def in_order(needs: Mapping[str, Collection[str]]) -> list[str]:
         for name in free:
             del left[name]
     return ordered
+
+
+def loops_in(needs: Mapping[str, Collection[str]]) -> Iterator[list[str]]:
+    """Yield loops of names that need one another, the first name also at the end.
+
+    Args:
+        needs: for each name, the names that it needs.  Names that are in a loop, or in several, are
+            in one of the loops that are yielded.
+    """
+    left = dict(needs)
+    while True:
+        try:
+            TopologicalSorter(left).prepare()
+        except CycleError as error:
+            loop: list[str] = error.args[1][::-1]
+            yield loop
+            for name in loop[1:]:
+                del left[name]
+        else:
+            return
 
 
 def needs_among(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from graphlib import CycleError, TopologicalSorter
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from currant._values.command import Command
+from currant._values.dependencies import loops_in
 from currant._values.errors import suggestion
 from currant._values.launch_spec import SILENT
 from currant._values.plan import Plan
@@ -234,12 +234,9 @@ class _Builder:
             self._check_named(name, "restart_with", names)
             needs = self._check_named(name, "after", names)
             graph[name] = [each for each in needs if each in tables]
-        try:
-            TopologicalSorter(graph).prepare()
-        except CycleError as error:
-            cycle: Sequence[str] = error.args[1][::-1]
-            text = " after ".join(map(repr, cycle))
-            self._problem(("commands", cycle[0], "after"), f"commands wait for one another: {text}")
+        for loop in loops_in(graph):
+            text = " after ".join(map(repr, loop))
+            self._problem(("commands", loop[0], "after"), f"commands wait for one another: {text}")
 
     def _check_named(self, name: str, option: str, known: Sequence[str]) -> list[str]:
         """Check that the commands that an option names exist, and return their names."""

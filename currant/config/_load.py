@@ -6,7 +6,7 @@ import os
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from currant._values.dependencies import in_order
+from currant._values.dependencies import in_order, loops_in
 from currant._values.errors import MissingExtraError
 from currant.config._documents import Document, merged, read_document
 from currant.config._env_files import read_env_files
@@ -164,8 +164,15 @@ def _with_values(
     data = dict(document.data)
     if is_table(env := data.get("env")):
         data["env"] = expanded = {**env, **{name: fixed[name] for name in fixed if name in env}}
-        texts = {name: str(value) for name, value in expanded.items()}
-        for name in in_order({name: names_in(text) - {name} for name, text in texts.items()}):
+        needs = {
+            name: () if name in fixed else sorted(names_in(str(value)) - {name})
+            for name, value in expanded.items()
+        }
+        for loop in loops_in(needs):
+            text = f"variables refer to one another: {' to '.join(map(repr, loop))}"
+            problems.append(document.problem(("env", loop[0]), f"{text}; give one of them a value"))
+            variables |= dict.fromkeys(loop, "")  # Otherwise they would be reported as not set.
+        for name in in_order(needs):
             if name not in fixed:
                 key = ("env", name)
                 expanded[name] = _expanded(key, env[name], variables, document, problems)
