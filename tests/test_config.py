@@ -772,6 +772,10 @@ OTHER_MISTAKES = [
         ": commands wait for one another: 'a' after 'b' after 'a'",
     ),
     (
+        COMMAND + 'restart_with = "b"\n[commands.b]\ncommand = "x"\nrestart_with = "a"',
+        "3: commands.a.restart_with: commands restart with one another: 'a' with 'b' with 'a'",
+    ),
+    (
         COMMAND + 'restart = "always"\n[commands.b]\ncommand = "x"\nafter = { a = "succeeded" }',
         "4: commands.b: after: 'a' can never succeed",
     ),

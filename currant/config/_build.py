@@ -229,14 +229,15 @@ class _Builder:
     def _check_dependencies(self, commands: Mapping[str, Command | None]) -> None:
         tables = self._values["commands"]
         names = list(self._document.data["commands"])  # also of commands with other mistakes
-        graph: dict[str, Sequence[str]] = {}
-        for name in commands:
-            self._check_named(name, "restart_with", names)
-            needs = self._check_named(name, "after", names)
-            graph[name] = [each for each in needs if each in tables]
-        for loop in loops_in(graph):
-            text = " after ".join(map(repr, loop))
-            self._problem(("commands", loop[0], "after"), f"commands wait for one another: {text}")
+        for option, what, link in (
+            ("after", "wait for", " after "),
+            ("restart_with", "restart with", " with "),
+        ):
+            named = {name: self._check_named(name, option, names) for name in commands}
+            graph = {name: [each for each in named[name] if each in tables] for name in named}
+            for loop in loops_in(graph):
+                text = f"commands {what} one another: {link.join(map(repr, loop))}"
+                self._problem(("commands", loop[0], option), text)
 
     def _check_named(self, name: str, option: str, known: Sequence[str]) -> list[str]:
         """Check that the commands that an option names exist, and return their names."""
