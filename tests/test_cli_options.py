@@ -388,3 +388,16 @@ def test_wrong_options_of_a_watch_start_nothing(
     assert (status, out) == (2, b"")
     assert problem in err
     assert err.count(b"\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["run", "npm:x"], ["run", "--watch", "x", "true"], ["start"], ["ps"], ["init"]],
+    ids=" ".join,
+)
+def test_deleted_current_folder_is_told(start: Start, tmp_path: Path, words: list[str]) -> None:
+    """A command that looks for files from the current folder on says that the folder is gone."""
+    before = ["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh"]
+    cli = start(*words[1:], subcommand=words[0], before=before, cwd=tmp_path)
+    message = b"currant: the current folder was deleted; change to another one\n"
+    assert cli.end() == (2, b"", message)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from currant._values.lines import Line, StreamName
 
 __all__ = [
+    "NO_CURRENT_FOLDER",
     "TIME_LIMIT_TEXTS",
     "CannotStopError",
     "CommandError",
@@ -67,6 +68,9 @@ MAX_QUOTED = 200
 
 CONTROLS = dict.fromkeys({*range(0x20), *range(0x7F, 0xA0)} - {ord("\t")})
 """For `str.translate`: removes the control characters of C0 and C1."""
+
+NO_CURRENT_FOLDER = "the current folder was deleted; change to another one"
+"""The message if a path is looked up from a current folder that does not exist any more."""
 
 
 class CurrantError(Exception):

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from currant._values.errors import CurrantError, HostLostError
-from currant.cli._program import STATUS_BROKEN_PIPE, USAGE_ERROR
+from currant._values.errors import NO_CURRENT_FOLDER, CurrantError, HostLostError
+from currant.cli._program import STATUS_BROKEN_PIPE, USAGE_ERROR, is_about_current_folder
 from currant.sinks import SinkWarning
 from currant.sinks._live import is_live
 from currant.sinks._progress import ERASE
@@ -104,6 +104,9 @@ def status_without_output(error: OSError) -> int:
     """Return the exit status if the output cannot be written, and report why."""
     if isinstance(error, BrokenPipeError):
         return STATUS_BROKEN_PIPE
+    if is_about_current_folder(error):
+        print_error(NO_CURRENT_FOLDER)
+        return USAGE_ERROR
     file = f" to {error.filename.strip('<>')}" if error.filename else ""  # Python's "<stdout>"
     print_error(f"cannot write the output{file}: {error.strerror}")
     return 1

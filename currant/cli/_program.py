@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from currant._values.errors import NO_CURRENT_FOLDER
 from currant.cli._peers import advice_on
 from currant.cli._signal_death import die_of
 from currant.cli._signals import SignalStatus
@@ -17,7 +18,7 @@ from currant.cli._signals import SignalStatus
 if TYPE_CHECKING:
     from typing import NoReturn
 
-__all__ = ["STATUS_BROKEN_PIPE", "USAGE_ERROR", "run_group"]
+__all__ = ["STATUS_BROKEN_PIPE", "USAGE_ERROR", "is_about_current_folder", "run_group"]
 
 USAGE_ERROR = 2
 
@@ -45,9 +46,17 @@ def run_group(group: click.Group) -> NoReturn:
             raise
         status = STATUS_BROKEN_PIPE  # Click has caught a BrokenPipeError.
     except OSError as error:  # Writing the help or a list failed.
-        click.echo(f"currant: cannot write the output to stdout: {error.strerror}", err=True)
+        text = f"cannot write the output to stdout: {error.strerror}"
         status = 1
+        if is_about_current_folder(error):
+            text, status = NO_CURRENT_FOLDER, USAGE_ERROR
+        click.echo(f"currant: {text}", err=True)
     _exit(status)
+
+
+def is_about_current_folder(error: OSError) -> bool:
+    """Return whether `os.getcwd` has failed, because the current folder was deleted."""
+    return isinstance(error, FileNotFoundError) and error.filename is None
 
 
 def _message_of(error: click.UsageError) -> str:

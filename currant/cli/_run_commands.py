@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from currant._values.errors import CommandError
 from currant.cli._config_options import FILE_OPTIONS, PROFILE_OPTION, complete_command
 from currant.cli._dashes import RunCommand
+from currant.cli._errors import report_error
 from currant.cli._host_options import HOST_OPTIONS, PLACE_OPTIONS, add_options
 from currant.cli._parsers import parse_process_count
 from currant.cli._prepare.from_command_lines import runner_for_teardown, runner_from_command_lines
@@ -171,5 +173,8 @@ def start(names: Sequence[str], **options: Unpack[StartOptions]) -> int:
     given = [name for name in options if source_of(name) is ParameterSource.COMMANDLINE]
     if options["dry_run"]:
         return show_start(names, options, given)
-    folder = project_folder(options["files"])
+    try:
+        folder = project_folder(options["files"])
+    except CommandError as error:
+        return report_error(error)
     return start_stack(lambda place: prepare_start(names, options, given, place), options, folder)

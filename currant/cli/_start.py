@@ -27,7 +27,7 @@ from currant.cli._errors import report_error
 from currant.cli._prepare.stack_place import StackPlace
 from currant.cli._run_and_report import run_and_report
 from currant.stack._client import Listing, StackClient
-from currant.stack._errors import RequestError, StackError, StackFolderError
+from currant.stack._errors import RequestError, StackError, StackFolderError, StackRunningError
 from currant.stack._folder import Claim, key_of, real_folder
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def start_stack(
     place: StackPlace | None = None
     try:
         place = StackPlace(Claim(real_folder(folder)))
-    except StackFolderError as error:
-        click.echo(f"currant: {error}; the commands run without clients", err=True)
-    except StackError as error:
+    except StackRunningError as error:
         return report_error(error)
+    except StackError as error:
+        click.echo(f"currant: {error}; the commands run without clients", err=True)
     return _run(build, options, place)
 
 

@@ -59,6 +59,7 @@ def init(procfile: str | None) -> int:
     if procfile is None and os.path.exists(DEFAULT_PROCFILE):
         procfile = DEFAULT_PROCFILE
     try:
+        os.getcwd()  # `run_group` reports it if the folder was deleted.
         if os.path.lexists(CONFIG):
             raise CommandError(f"{CONFIG} exists already; nothing has been written")
         if procfile is not None:

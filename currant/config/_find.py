@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from currant._values.errors import NO_CURRENT_FOLDER, CommandError
 from currant.config._documents import PYPROJECT, own_table, read_toml
 from currant.config._problems import ConfigError, Problem
 
@@ -25,11 +26,12 @@ def find_config(folder: str = "") -> str | None:
 
     Raises:
         ConfigError: a ``pyproject.toml`` cannot be read, or the file above belongs to a stranger.
+        CommandError: the current folder was deleted.
     """
     try:
         at = os.path.abspath(folder)
-    except FileNotFoundError:  # The current folder has been removed.
-        return None
+    except FileNotFoundError as error:
+        raise CommandError(NO_CURRENT_FOLDER) from error
     path = _config_in(folder)
     while path is None:
         above = os.path.dirname(at)

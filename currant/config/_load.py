@@ -67,7 +67,8 @@ def load(
     Raises:
         ConfigError: there is no configuration, or it has mistakes; the error lists all of them,
             with their files and lines.
-        CommandError: a Procfile or a file of variables cannot be read.
+        CommandError: a Procfile or a file of variables cannot be read, or the current folder was
+            deleted.
         MissingExtraError: pydantic is not installed.
     """
     paths = [os.fspath(path) for path in files]

@@ -24,7 +24,13 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from currant.stack._errors import NoStackError, StackFolderError, StackRunningError
+from currant._values.errors import NO_CURRENT_FOLDER
+from currant.stack._errors import (
+    NoStackError,
+    StackError,
+    StackFolderError,
+    StackRunningError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -184,12 +190,14 @@ def real_folder(folder: str | None = None) -> str:
     """Return a folder without symbolic links; None: the current folder.
 
     Raises:
-        StackFolderError: the current folder does not exist any more.
+        StackError: the current folder was deleted, or cannot be found.
     """
     try:
         return os.path.realpath(os.getcwd() if folder is None else folder)
+    except FileNotFoundError as error:
+        raise StackError(NO_CURRENT_FOLDER) from error
     except OSError as error:
-        raise StackFolderError("this folder", error.strerror or str(error)) from error
+        raise StackError(f"the current folder: {error.strerror or error}") from error
 
 
 def find_stack(folder: str | None = None) -> StackPaths:
@@ -201,6 +209,7 @@ def find_stack(folder: str | None = None) -> StackPaths:
     Raises:
         NoStackError: no stack runs in the folder or its parents.
         StackFolderError: other users may enter the folder for the files of stacks.
+        StackError: the current folder was deleted.
     """
     runtime = runtime_folder()
     real = real_folder(folder)

@@ -10,7 +10,7 @@ import os
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, cast
 
-from currant._values.errors import CommandError, CurrantError
+from currant._values.errors import CommandError
 from currant._values.restart import RestartPolicy
 from currant.cli._prepare.display import flush_after, output_fit
 from currant.cli._prepare.from_procfile import runner_from_procfile
@@ -27,6 +27,7 @@ from currant.cli._prepare.runner import (
 from currant.config._documents import is_toml
 from currant.config._find import find_config
 from currant.config._load import load
+from currant.config._problems import ConfigError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
@@ -111,10 +112,13 @@ def project_folder(files: Sequence[str]) -> str | None:
 
     Args:
         files: the files that the command line names.
+
+    Raises:
+        CommandError: the current folder was deleted.
     """
     try:
         found = None if files else find_config()
-    except CurrantError:  # `prepare_start` reports it.
+    except ConfigError:  # `prepare_start` reports it.
         return None
     return None if found is None else os.path.dirname(os.path.abspath(found))
 
