@@ -269,6 +269,13 @@ def test_graph_is_a_tree_below_each_command_that_no_other_needs() -> None:
     assert list(tree(again)) == ["a", "└── b", "    └── d", "c", "└── b ..."]
 
 
+def test_graph_shows_a_chain_of_any_length() -> None:
+    """A chain may be longer than Python's recursion is deep."""
+    names = list(map(str, range(1200)))
+    lines = list(tree({name: {before: ""} for before, name in pairwise(["", *names])}))
+    assert [line.lstrip(" └─") for line in lines] == [*reversed(names), ""]
+
+
 def test_mermaid_has_an_arrow_from_what_comes_first() -> None:
     """Names are labels, in which no character has a meaning."""
     assert list(mermaid({'a"]': {"b": "ready"}, "b": {}, "c": {"b": ""}})) == [

@@ -62,22 +62,28 @@ def tree(needs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
     for name in needs:
         if name not in needed:
             yield printable(name)
-            yield from _branches(name, needs, "", shown)
+            yield from _branches(name, needs, shown)
 
 
-def _branches(
-    name: str, needs: Mapping[str, Mapping[str, str]], indent: str, shown: set[str]
-) -> Iterator[str]:
-    if name in shown:
-        return
-    shown.add(name)
-    others = needs.get(name, {})
-    for index, (other, until) in enumerate(others.items(), start=1):
-        is_last = index == len(others)
-        again = " ..." if other in shown and needs.get(other) else ""
+def _branches(root: str, needs: Mapping[str, Mapping[str, str]], shown: set[str]) -> Iterator[str]:
+    """Yield the lines below a command.  A chain may be longer than Python's recursion is deep."""
+
+    def branches_of(name: str, indent: str) -> Iterator[tuple[str, str, str, str]]:
+        """Yield the branches of a command, the last one first, unless they have been shown."""
+        others = {} if name in shown else needs.get(name, {})
+        shown.add(name)
+        corner, line = "└── ", "    "
+        for other, until in reversed([*others.items()]):
+            yield indent + corner, indent + line, other, until
+            corner, line = "├── ", "│   "
+
+    left = [*branches_of(root, "")]
+    while left:
+        start, indent, name, until = left.pop()
+        again = " ..." if name in shown and needs.get(name) else ""
         state = f" ({until})" if until else ""
-        yield f"{indent}{'└── ' if is_last else '├── '}{printable(other)}{state}{again}"
-        yield from _branches(other, needs, indent + ("    " if is_last else "│   "), shown)
+        yield f"{start}{printable(name)}{state}{again}"
+        left += branches_of(name, indent)
 
 
 def mermaid(needs: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
