@@ -208,13 +208,18 @@ def test_server_of_an_earlier_run_is_reported_at_once(run: Run) -> None:
 
 
 def test_server_that_ends_stops_the_test_and_shows_its_last_lines(
-    run: Run, lifeline: Lifeline
+    run: Run, lifeline: Lifeline, gate: Gate
 ) -> None:
-    """If a server ends by itself, currant exits with 1, also if the server has succeeded."""
-    test = ("--", "/bin/sh", "-c", f"{lifeline.hold('test')}; {EXEC_FOREVER}")
-    ended = run("-q", "echo last >&2; exit 0", *test, subcommand="with")
+    """If a server ends by itself, currant exits with 1, also if the server has succeeded.
+
+    The test may have left a line unfinished, so the message begins a new line.
+    """
+    script = f"{lifeline.hold('test')}; printf tes >&2; echo >'{gate.path}'; {EXEC_FOREVER}"
+    server = f"{gate.wait}; echo last >&2; exit 0"
+    ended = run("-q", server, "--", "/bin/sh", "-c", script, subcommand="with")
     assert (ended.status, ended.out) == (1, b"")
-    assert ended.err == b"currant: echo ended before the test: exit code 0\n    stderr: last\n"
+    message = b"currant: until ended before the test: exit code 0\n    stderr: last\n"
+    assert ended.err == b"tes\n" + message
 
 
 def test_server_that_is_not_ready_in_time_fails_the_test(run: Run) -> None:

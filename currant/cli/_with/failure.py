@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -51,8 +53,12 @@ def explain(plan: Plan, failed: Result | None, *, quiet: bool) -> None:
     """Say which server has ended before the test."""
     if failed is None:
         return
+    has_begun = bool(plan.runner[plan.test].attempts)
+    if has_begun:  # It may have left a line unfinished.
+        with suppress(OSError):  # as in `print_error`
+            print(file=sys.stderr)
     # If the test has not started, the last lines of the server are the last lines that were shown.
-    is_shown = not quiet and not plan.runner[plan.test].attempts
+    is_shown = not quiet and not has_begun
     print_error(with_lines(_end_of(failed), () if is_shown else failed.tail))
     if plan.has_ports and any(IN_USE.search(line.data) for line in failed.tail):
         print_error(
