@@ -14,7 +14,7 @@ import pytest
 
 from currant._batch.halt import Halt
 from currant.cli._map import parsers
-from currant.cli._map.pace import Pace, available_memory, paced
+from currant.cli._map.pace import Pace, Pacer, available_memory
 from currant.cli._map.parsers import MOST_SLOTS, parse_halt, parse_load, parse_slots
 from tests.clis import CURRANT
 from tests.maps import run_map
@@ -233,8 +233,8 @@ def test_as_many_commands_as_open_files_allow(tmp_path: Path) -> None:
 
 @pytest.mark.anyio
 async def test_pace_of_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """A start waits for the load and the memory, and for the delay after the one before."""
-    loads = iter([9.0, 9.0, 1.0, 1.0])
+    """A start or a retry waits for the load, the memory and the delay after the one before."""
+    loads = iter([9.0, 9.0, 1.0, 1.0, 1.0])
     slept: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -247,8 +247,14 @@ async def test_pace_of_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     monkeypatch.setattr(os, "getloadavg", lambda: (next(loads), 0.0, 0.0))
     monkeypatch.setattr(anyio, "sleep", sleep)
     monkeypatch.setattr(anyio, "current_time", lambda: 100.0)
-    assert [item async for item in paced(items(), Pace(delay=7.0, max_load=2.0))] == [1, 2]
+    pacer = Pacer(Pace(delay=7.0, max_load=2.0))
+    assert [item async for item in pacer.paced(items())] == [1, 2]
     assert slept == [0.0, 0.5, 0.5, 7.0]
+    await pacer.take_turn()
+    await pacer.take_turn()
+    assert slept == [0.0, 0.5, 0.5, 7.0]
+    await pacer.take_turn()
+    assert slept == [0.0, 0.5, 0.5, 7.0, 7.0]
     info = tmp_path / "meminfo"
     info.write_text("MemTotal: 9 kB\nMemAvailable:   4 kB\n")
     assert available_memory(str(info)) == 4096

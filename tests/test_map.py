@@ -256,6 +256,27 @@ async def test_retries() -> None:
     assert found == [(0, "succeeded", 2), (1, "failed", 3)]
 
 
+async def test_kill_ends_the_wait_for_the_turn_of_a_retry() -> None:
+    """Each attempt waits for its turn; a retry whose turn has not come does not start."""
+    launcher = FakeLauncher({"x#1": Script(exit=1)})
+    policy = RestartPolicy("on-failure", max_restarts=2, delay=0.0)
+    made = currant.map("x", [0], retries=policy, launcher=launcher)
+    turns, is_second = list[int](), anyio.Event()
+
+    async def take_turn() -> None:
+        turns.append(1)
+        if len(turns) == 2:
+            is_second.set()
+            await anyio.sleep(HOURS)
+
+    made._work._settings = made._work._settings._replace(take_turn=take_turn)
+    with fail_after(LIMIT):
+        async with made:
+            await is_second.wait()
+            made.kill()
+            assert [result.attempts async for _, result in made] == [1]
+
+
 async def test_the_number_of_retries_counts_long_attempts_too() -> None:
     """Other than a server that stayed up for long, a job does not get more retries for that."""
     made = currant.map("x", list[str](), retries=3)

@@ -75,6 +75,7 @@ class Settings(NamedTuple):
     sinks: Sequence[Sink]
     buffer_size: int
     checks_first: bool  # whether the program of the first command is looked up before all others
+    take_turn: Callable[[], Awaitable[None]] | None = None  # waits before each start of a process
 
 
 class Running(NamedTuple, Generic[T]):
@@ -152,6 +153,7 @@ class Work(Generic[T]):
         self._entry = anyio.CancelScope()  # of the launcher, which may take long
         self._is_entered = False
         self._idle_slots = 0  # those that wait for an item
+        self._waiting_for_turn: set[anyio.CancelScope] = set()
 
     @property
     def has_started(self) -> bool:
@@ -218,17 +220,28 @@ class Work(Generic[T]):
         return channel
 
     def _new_context(self, channel: Channel | Discard) -> RunnerContext:
+        turn = self._settings.take_turn
         return RunnerContext(
             launcher=self.launcher,
             channel=channel,
             barrier=self._barrier,
             home=self.home,
             limits=self._limits,
-            take_turn=checkpoint_if_cancelled,
+            take_turn=checkpoint_if_cancelled if turn is None else partial(self._take_turn, turn),
             withdraw=_do_nothing,
             run_again=_do_nothing,
             wait_for_dependents=_no_dependents,
         )
+
+    async def _take_turn(self, turn: Callable[[], Awaitable[None]]) -> None:
+        """Wait for the turn of a process to start, or for a kill."""
+        with anyio.CancelScope() as waiting:
+            self._waiting_for_turn.add(waiting)
+            try:
+                if not self._barrier.thrown:
+                    await turn()
+            finally:
+                self._waiting_for_turn.remove(waiting)
 
     async def _run_slots(self, context: RunnerContext) -> None:
         async with anyio.create_task_group() as tasks:
@@ -361,6 +374,8 @@ class Work(Generic[T]):
             if not self._is_entered:
                 self._entry.cancel()
             self.feed.close()
+            for waiting in self._waiting_for_turn:
+                waiting.cancel()
             self.outbox.take_all()
             self._sinks.limit(self._longest_stop())
             # Bounded: by the grace, and limits.reap.

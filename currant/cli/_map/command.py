@@ -123,7 +123,7 @@ PACE_OPTIONS = (
         type=Seconds(min=0),
         default=0.0,
         metavar="S",
-        help="Start a command S seconds after the last one at the earliest.",
+        help="Start a command, or a retry, S seconds after the last one at the earliest.",
     ),
     click.option(
         "--max-load",

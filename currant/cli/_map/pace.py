@@ -10,7 +10,7 @@ import anyio
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable
 
-__all__ = ["Pace", "available_memory", "paced"]
+__all__ = ["Pace", "Pacer", "available_memory"]
 
 T = TypeVar("T")
 
@@ -44,18 +44,42 @@ class Pace(NamedTuple):
         return available is None or available >= self.memfree
 
 
-async def paced(items: AsyncIterable[T], pace: Pace) -> AsyncGenerator[T]:
-    """Yield each item when its command may start.
+class Pacer:
+    """Spaces the starts of the commands, and their retries.
 
-    Cancellation: the item is lost.
+    Args:
+        pace: what has to hold before each start.
     """
-    last = -pace.delay
-    async for item in items:
-        await anyio.sleep(max(0.0, last + pace.delay - anyio.current_time()))
-        while not pace.allows_start():  # noqa: ASYNC110 - the system tells nobody of a change
-            await anyio.sleep(LOOK_INTERVAL)
-        last = anyio.current_time()
-        yield item
+
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._last = -pace.delay
+        self._unused = 0  # turns of items whose commands have not started yet
+        self._lock = anyio.Lock()
+
+    async def paced(self, items: AsyncIterable[T]) -> AsyncGenerator[T]:
+        """Yield each item when its command may start.
+
+        Cancellation: the item is lost.
+        """
+        async for item in items:
+            await self._wait()
+            self._unused += 1
+            yield item
+
+    async def take_turn(self) -> None:
+        """Wait until a process may start; for the first of an item, `paced` has waited."""
+        if self._unused:
+            self._unused -= 1
+        else:
+            await self._wait()
+
+    async def _wait(self) -> None:
+        async with self._lock:
+            await anyio.sleep(max(0.0, self._last + self._pace.delay - anyio.current_time()))
+            while not self._pace.allows_start():  # noqa: ASYNC110 - the system tells nobody
+                await anyio.sleep(LOOK_INTERVAL)
+            self._last = anyio.current_time()
 
 
 def available_memory(file: str = MEMORY_FILE) -> int | None:

@@ -25,7 +25,7 @@ from currant.cli._map.inputs import open_inputs
 from currant.cli._map.job import Job, job_name
 from currant.cli._map.job_log import JobLog, create_job_log, reopen_job_log
 from currant.cli._map.option_rules import check_options
-from currant.cli._map.pace import Pace, paced
+from currant.cli._map.pace import Pace, Pacer
 from currant.cli._map.parsing import Form, Format
 from currant.cli._map.resume import jobs_not_logged
 from currant.cli._prepare.hosts import chosen_hosts, way_to_hosts
@@ -69,6 +69,7 @@ class Plan:
         launcher: runs the commands on hosts; None: on this machine.
         text: the template as one line, or ``"sh"`` if each job is a line for a shell.
         has_program: whether all jobs run the same program, which can be looked up first.
+        pacer: lets each process start in its turn; None: at once.
         skipped: how many jobs were left out so far, because the job log has them.
         skipped_failed: how many of these have failed, according to the job log.
     """
@@ -81,6 +82,7 @@ class Plan:
     launcher: Hosts | None
     text: str
     has_program: bool
+    pacer: Pacer | None = None
     skipped: int = 0
     skipped_failed: int = 0
 
@@ -123,7 +125,10 @@ async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitSta
                 redo_failed=options["resume_failed"],
                 on_skip=plan.note_skipped,
             )
-    plan.jobs = _paced(plan.jobs, options)
+    pace = Pace(options["delay"], options["max_load"], options["memfree"])
+    if pace != Pace():
+        plan.pacer = Pacer(pace)
+        plan.jobs = plan.pacer.paced(plan.jobs)
     return plan
 
 
@@ -276,11 +281,6 @@ async def _jobs_of_blocks(blocks: AsyncIterable[bytes]) -> AsyncGenerator[Job]:
     async for block in blocks:
         number += 1
         yield Job(number, Row(()), block)
-
-
-def _paced(jobs: AsyncIterable[Job], options: MapOptions) -> AsyncIterable[Job]:
-    pace = Pace(options["delay"], options["max_load"], options["memfree"])
-    return jobs if pace == Pace() else paced(jobs, pace)
 
 
 def _launcher(options: MapOptions) -> Hosts | None:
