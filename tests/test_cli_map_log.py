@@ -76,10 +76,13 @@ def test_resume_and_what_has_failed(tmp_path: Path) -> None:
     again = run_map("--resume", *arguments, *values, cwd=tmp_path)
     told = b"skipped 3 jobs in the job log, of which 2 failed; --resume-failed runs failed jobs"
     assert again == (0, b"", b"currant: " + told + b" again\n")
+    torn = (tmp_path / "log").read_bytes() + b"4\t:"
+    (tmp_path / "log").write_bytes(torn)
     dry = run_map("--dry-run", "--retry-failed", log, cwd=tmp_path)
     assert dry.out == b"echo a slot 1 >> out; test -e a\necho c slot 1 >> out; test -e c\n"
     dry = run_map("--dry-run", "--resume-failed", *arguments, *values, cwd=tmp_path)
     assert [line.split()[1] for line in dry.out.splitlines()] == [b"a", b"c"]
+    assert (tmp_path / "log").read_bytes() == torn
     (tmp_path / "a").touch()
     assert run_map("-q", "--resume-failed", *arguments, *values, cwd=tmp_path).status == 1
     (tmp_path / "c").touch()

@@ -53,8 +53,9 @@ def write(path: str, *jobs: Ended) -> None:
 
 @contextmanager
 def reopened(path: str) -> Iterator[LoggedJobs]:
-    """The jobs of a job log."""
+    """The jobs of a job log, with which a run goes on."""
     with closing(reopen_job_log(path)) as log:
+        log.begin()
         assert log.logged is not None
         yield log.logged
 
@@ -299,6 +300,8 @@ def test_broken_line_is_an_error_unless_it_is_the_last(path: str, line: bytes) -
         reopen_job_log(path)
     assert Path(path).read_bytes() == broken
     Path(path).write_bytes(whole + line)
+    reopen_job_log(path).close()
+    assert Path(path).read_bytes() == whole + line  # A dry run does not write.
     with reopened(path) as logged:
         assert logged.has(1, "a")
     assert Path(path).read_bytes() == whole

@@ -53,21 +53,25 @@ class JobLog:
         self.path: str = path
         self.logged: LoggedJobs | None = logged
         self._fd = fd
-        self._has_begun = logged is not None
+        self._has_begun = False
 
     def begin(self) -> None:
-        """Empty a log that was created anew, and write the header; later calls do nothing.
+        """Make a log ready for its next line; later calls do nothing.
 
-        Until then an older log of that path is there, also if the command line is wrong.
+        A log that was created anew is emptied, and gets its header.  Otherwise, a last line that a
+        crash has torn is cut off.  Until then the file is as it was, also if the command line is
+        wrong, and after a dry run.
 
         Raises:
             OutputError: the file cannot be written.
         """
         if not self._has_begun:
             self._has_begun = True
+            size = 0 if self.logged is None else self.logged.size
             if _is_file(self._fd):
-                os.ftruncate(self._fd, 0)
-            _write(self.path, self._fd, HEADER)
+                os.ftruncate(self._fd, size)
+            if not size:
+                _write(self.path, self._fd, HEADER)
 
     def add(self, ended: Ended) -> None:
         """Write the line of a job, unless currant stopped the job.
@@ -118,14 +122,11 @@ def reopen_job_log(path: str, *, must_exist: bool = False) -> JobLog:
     Raises:
         JobLogError: the file cannot be opened or is not a regular file, another run writes to it,
             or a line is not a line of a job log.
-        OutputError: the file cannot be written.
     """
     with _opened(path, 0 if must_exist else os.O_CREAT) as fd:
         if not _is_file(fd):
             raise JobLogError(path, "not a regular file, so no run can go on with it")
-        if not _has_header(path, fd):
-            os.ftruncate(fd, 0)
-            _write(path, fd, HEADER)
+        _has_header(path, fd)  # Raises if the file is something else.
         return JobLog(path, fd, LoggedJobs(path, fd))
 
 

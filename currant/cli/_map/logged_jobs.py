@@ -65,7 +65,11 @@ class LoggedJobs:
 
     Args:
         path: the path of the job log, for errors.
-        fd: the file, open for reading and writing.  It must stay open, and begins with the header.
+        fd: the file, open for reading.  It must stay open, and begins with the header, or with the
+            part of the header that a crash has left.
+
+    Attributes:
+        size: the bytes of the header and of all complete lines.
 
     Raises:
         JobLogError: a line is not a line of a job log.
@@ -77,7 +81,7 @@ class LoggedJobs:
         self._fd = fd
         self._states = bytearray(1)  # by number; the numbers begin with 1
         self._offsets = array("Q", (0,))
-        self._read()
+        self.size: int = self._read()
 
     @property
     def first(self) -> int | None:
@@ -141,21 +145,24 @@ class LoggedJobs:
             )
         return state
 
-    def _read(self) -> None:
+    def _read(self) -> int:
+        """Read the lines, and return the size without a last line that a crash has torn."""
         size = os.fstat(self._fd).st_size
         offset = 0
         with os.fdopen(os.dup(self._fd), "rb") as file:
             file.seek(0)
             for line_number, line in enumerate(file, 1):
-                if line_number > 1 and not self._note(line, offset):
+                is_complete = line == HEADER if line_number == 1 else self._note(line, offset)
+                if not is_complete:
                     if offset + len(line) < size:
                         raise JobLogError(
                             self._path,
                             f"line {line_number} is not a line of a job log: {_shown(line)}; "
                             "repair or delete the line",
                         )
-                    os.ftruncate(self._fd, offset)  # torn by a crash
+                    return offset
                 offset += len(line)
+        return offset
 
     def _note(self, line: bytes, offset: int) -> bool:
         """Take in a line; return False if it is not a line of a job log."""
