@@ -227,8 +227,10 @@ def _split_any(data: bytes, limit: int) -> tuple[list[bytes], Iterable[bytes]]:
 
 def count_lines(data: bytes, limit: int = MAX_LINE) -> int:
     """Return the number of lines into which `split_lines` splits `data`."""
-    if b"\r" in data or _has_long_line(data, limit):
+    if _has_long_line(data, limit):
         return len(_split_any(data, limit)[0])
+    if b"\r" in data:
+        return len(data.splitlines())  # less than half of the time of counting \r and \r\n
     return _count_newlines(data) + (data[-1:] not in (b"\n", b""))
 
 
