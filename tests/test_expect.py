@@ -207,6 +207,27 @@ async def test_cancelled_expect_loses_nothing() -> None:
             assert (await job.expect("ready")).start() == 0
 
 
+async def test_second_search_of_a_stream_is_refused() -> None:
+    """Two searches would match the same bytes, so the second raises, and the first goes on."""
+    matches = []
+
+    async def expect_on_stdout() -> None:
+        matches.append(await job.expect("out", stream="stdout"))
+
+    script = Command.shell("read go; echo out; echo error >&2; echo out")
+    with anyio.fail_after(LIMIT):
+        async with open_process(script) as job, anyio.create_task_group() as tasks:
+            tasks.start_soon(expect_on_stdout)
+            await anyio.wait_all_tasks_blocked()
+            for stream in ("stdout", None):
+                with pytest.raises(anyio.BusyResourceError, match="stdout of command 'sh'"):
+                    await job.expect("out", stream=stream)
+            await job.send(b"\n")
+            await job.expect("error", stream="stderr")
+        await job.expect("out")
+    assert len(matches) == 1
+
+
 async def test_expect_in_much_output_that_does_not_match(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each byte of 8 MB is searched about once, memory is bounded, and the match is found."""
     searches: list[IncrementalSearch] = []

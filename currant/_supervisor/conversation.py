@@ -7,6 +7,7 @@ of reading has positions of its own in the transcript (`currant._channel.transcr
 from __future__ import annotations
 
 import re
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -57,6 +58,7 @@ class Conversation:
         self._home = life.context.runner.home
         self.before: bytes = b""
         self._expected: dict[StreamName, Place] = {name: Place() for name in STREAMS}
+        self._searches: dict[StreamName, anyio.ResourceGuard] = {}
         self._streams: dict[StreamName, OutputStream] = {}
         command = life.command
         self._lines = TranscriptLines(
@@ -87,8 +89,28 @@ class Conversation:
             streams = self._streams_of("expect", stream)
             check_seconds("expect: timeout", timeout)
         await checkpoint()  # A loop of calls may find all of its matches at once.
+        with ExitStack() as searches:
+            for name in streams:
+                searches.enter_context(self._search_of(name))
+            return await self._match(compiled, streams, timeout)
+
+    def _search_of(self, stream: StreamName) -> anyio.ResourceGuard:
+        """Return what one task at a time may hold: two would match the same bytes."""
+        if stream not in self._searches:
+            self._searches[stream] = anyio.ResourceGuard(
+                f"calling expect on the {stream} of command {self.life.name!r}; "
+                "only one task at a time can search"
+            )
+        return self._searches[stream]
+
+    async def _match(
+        self,
+        pattern: re.Pattern[bytes],
+        streams: Sequence[StreamName],
+        timeout: float | None,  # noqa: ASYNC109 - the error needs what has come
+    ) -> re.Match[bytes]:
         places: dict[StreamName, Place] = {name: self._expected[name].copy() for name in streams}
-        expectation, found = Expectation(compiled, streams), None
+        expectation, found = Expectation(pattern, streams), None
         with self._transcript.attached(places) as cursor, cursor.reading():
             with anyio.move_on_after(timeout) as limit:
                 found = await expectation.wait(cursor)
@@ -96,7 +118,7 @@ class Conversation:
                 found = expectation.settle()
         if found is None:
             over = f"nothing did within {timeout:g} s" if limit.cancelled_caught else None
-            raise await self._unmatched(compiled, streams, over, expectation.missed)
+            raise await self._unmatched(pattern, streams, over, expectation.missed)
         self._expected[found.stream] = Place(found.end)
         self.before = found.match.string[: found.match.start()]
         return found.match

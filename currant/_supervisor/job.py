@@ -355,6 +355,7 @@ class Job:
         Raises:
             ExpectError: the time is over, or the output has ended; the error comes at once then.
                 The next call searches the same output again.
+            anyio.BusyResourceError: another task is in `expect`, and searches the same stream.
             CommandError: an argument is invalid.
         """
         self._check_loop("Job.expect")

@@ -216,6 +216,7 @@ class Job:
 
         Raises:
             ExpectError: the time is over, or the output has ended.
+            anyio.BusyResourceError: another thread is in `expect`, and searches the same stream.
             CommandError: an argument is invalid.
         """
 
