@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import termios
 import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from tests.clis import Ended, Run, Start
+    from tests.clis import Cli, Ended, Run, Start
 
 pytestmark = pytest.mark.slow  # Each test starts Python several times.
 
@@ -501,6 +502,80 @@ def test_attach_fits_to_what_the_command_reads(project: Project, on_terminal: St
             modes = [(project.folder / each).read_text() for each in ("before", "after")]
             assert modes[0] == modes[1]
         assert project("ps", "--json").out.count(b'"running"') == 3
+
+
+PAUSABLE = """\
+[commands]
+silent = "echo hello; exec sleep 9999"
+
+[commands.screen]
+command = '''
+stty raw -echo
+trap 'echo drawn' WINCH
+printf '\\033[?1049h\\033[?25lhello'
+exec 3<&0
+cat -v <&3 &
+while :; do wait; done
+'''
+pty = true
+"""
+
+HAS_JOBS = """
+"$@"
+echo paused
+read -r _
+stty sane
+echo resuming
+fg
+"""
+"""A shell script that puts a paused program into the foreground again, with other modes."""
+
+
+def shows_lines(cli: Cli) -> bool:
+    """Return whether the terminal of `cli` shows keys and collects lines."""
+    modes = termios.tcgetattr(cli._open["stdout"])[3]
+    assert isinstance(modes, int)
+    return bool(modes & (termios.ECHO | termios.ICANON))
+
+
+@pytest.mark.parametrize("pause", ["ctrl-z", signal.SIGTSTP, signal.SIGSTOP])
+def test_attach_can_be_paused(
+    project: Project, on_terminal: Start, pause: str | signal.Signals
+) -> None:
+    """A pause restores the modes of the terminal and its screen; the end of the pause sets them."""
+    (project.folder / "currant.toml").write_text(PAUSABLE)
+    with project.running():
+        cli = on_terminal(
+            "silent" if pause == "ctrl-z" else "screen",
+            before=("/bin/sh", "-mc", HAS_JOBS, "sh"),
+            subcommand="attach",
+            cwd=project.folder,
+            env=project.env,
+            columns=80,
+        )
+        cli.read_until(b"hello")
+        assert not shows_lines(cli)
+        if isinstance(pause, signal.Signals):
+            os.killpg(os.tcgetpgrp(cli._open["stdout"]), pause)
+        else:
+            type_on(cli, b"\x1a")
+        cli.read_until(b"paused")
+        if pause != signal.SIGSTOP:
+            assert shows_lines(cli)
+        type_on(cli, b"\n")
+        cli.read_until(b"resuming")
+        deadline = time.monotonic() + LIMIT
+        while shows_lines(cli):
+            assert time.monotonic() < deadline, "the modes are not set again"
+        if pause != "ctrl-z":
+            cli.read_until(b"\x1b[?1049h\x1b[?25l", b"drawn")
+            type_on(cli, b"\x03")
+            cli.read_until(b"^C")
+        type_on(cli, b"\x1d")
+        assert cli.end().status == 0
+    shown = cli.written("stdout")
+    drawn = 2 if pause == signal.SIGTSTP else 1
+    assert pause == "ctrl-z" or shown.count(b"\x1b[?1049l") == drawn
 
 
 def test_attach_with_a_file_as_stdin(project: Project) -> None:

@@ -1,9 +1,10 @@
 """``currant attach``: connect this terminal to a command of a running stack.
 
 For a command with a terminal, this terminal is in raw mode, so each key goes to the command, also
-Ctrl-C.  For a command that reads a pipe, this terminal collects lines as usual, and Ctrl-C
-disconnects.  At the end, for whatever reason, currant restores the mode of the terminal, and
-switches off the modes that the command may have switched on.
+Ctrl-C and Ctrl-Z.  For a command that reads a pipe, this terminal collects lines as usual, Ctrl-C
+disconnects, and Ctrl-Z pauses this program.  At the end, and before a pause (SIGTSTP), currant
+restores the modes of the terminal, and switches off the modes that the command has switched on.
+After a pause, or after SIGSTOP and SIGCONT, currant sets all of them again.
 """
 
 from __future__ import annotations
@@ -11,9 +12,7 @@ from __future__ import annotations
 import os
 import signal as signals
 import sys
-import termios
-import tty
-from contextlib import aclosing, contextmanager, suppress
+from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -21,28 +20,20 @@ import click
 
 from currant._values.printable import printable
 from currant.cli._clients.ask import ask_stack, folder_option
+from currant.cli._clients.terminal_modes import STDIN, STDOUT, ScreenModes, TerminalModes
+from currant.cli._signals import PAUSE_SIGNALS, pause_this_process, receive_signals
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import AsyncIterator
 
     from currant.stack._client import Attachment, CommandInfo, StackClient
 
 __all__ = ["attach"]
 
-STDIN, STDOUT = 0, 1
-
-LFLAG, CC = 3, 6
-"""The local modes and the control characters in what `termios.tcgetattr` returns."""
-
 DETACH_KEY = "^]"
 
-RESET = (
-    b"\x1b[0m\x1b[?25h"  # no colour, a cursor
-    b"\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l"  # no reports of the mouse
-    b"\x1b[?1004l\x1b[?2004l\x1b[?1l\x1b>"  # nor of the focus, of pastes; the usual cursor keys
-)
-LEAVE_ALTERNATE = b"\x1b[?1049l"
-ENTER_ALTERNATE = (b"\x1b[?1049h", b"\x1b[?47h", b"\x1b[?1047h")
+FOREGROUND_INTERVAL = 0.5
+"""Seconds between two looks whether the shell has put this program into the foreground."""
 
 
 @click.command()
@@ -70,8 +61,11 @@ def attach(name: str, *, detach_key: str, folder: str | None) -> int:
             shown = printable(attachment.name)
             if os.isatty(STDIN):
                 click.echo(_greeting(shown, attachment, detach_key), err=True)
-            with _terminal_for(attachment.stdin, key):
-                end = await _Terminal(attachment, key).converse()
+            with (
+                receive_signals(PAUSE_SIGNALS) as pauses,  # A pause must restore the modes.
+                TerminalModes(attachment.stdin, key) as modes,
+            ):
+                end = await _Terminal(attachment, key, modes).converse(pauses)
         if end is None:
             click.echo(f"currant: detached from {shown}, which goes on", err=True)
             return 0
@@ -109,77 +103,43 @@ def _size() -> tuple[int | None, int | None]:
     return size.lines or None, size.columns or None
 
 
-@contextmanager
-def _terminal_for(stdin: str | None, key: bytes) -> Generator[None]:
-    """Put the terminal of stdin into the mode for a command; do nothing without a terminal.
-
-    Args:
-        stdin: what the command reads, as in `Attachment.stdin`.
-        key: the detach key.
-    """
-    if not os.isatty(STDIN):
-        yield
-        return
-    before = termios.tcgetattr(STDIN)
-    try:
-        if stdin == "terminal":
-            tty.setraw(STDIN)
-        elif stdin == "pipe":
-            _set_line_mode(key)
-        else:
-            _set_key_mode()
-        yield
-    finally:
-        termios.tcsetattr(STDIN, termios.TCSAFLUSH, before)
-
-
-def _set_line_mode(key: bytes) -> None:
-    """Let the terminal collect lines, and let the detach key end one."""
-    modes = termios.tcgetattr(STDIN)
-    modes[CC][termios.VEOL] = key
-    termios.tcsetattr(STDIN, termios.TCSAFLUSH, modes)
-
-
-def _set_key_mode() -> None:
-    """Pass each key on without an echo; Ctrl-C is a signal as before."""
-    modes = termios.tcgetattr(STDIN)
-    modes[LFLAG] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(STDIN, termios.TCSAFLUSH, modes)
-
-
 class _Terminal:
     """The terminal of this program during a connection to a command.
 
     Args:
         attachment: the command.
         key: the detach key.
+        modes: the modes of the terminal.
     """
 
-    def __init__(self, attachment: Attachment, key: bytes) -> None:
+    def __init__(self, attachment: Attachment, key: bytes, modes: TerminalModes) -> None:
         self._attachment = attachment
         self._key = key
+        self._modes = modes
+        self._screen = ScreenModes()
         self._tasks = anyio.create_task_group()
         self._end: CommandInfo | None = None
-        self._is_alternate = False
 
-    async def converse(self) -> CommandInfo | None:
-        """Pass on output and keys; return the command if it has ended, None if it goes on."""
+    async def converse(self, pauses: AsyncIterator[signals.Signals]) -> CommandInfo | None:
+        """Pass on output and keys; return the command if it has ended, None if it goes on.
+
+        Args:
+            pauses: the `PAUSE_SIGNALS` that arrive.
+        """
         try:
             async with self._tasks:
                 for part in (self._show, self._type, self._tell_sizes, self._end_on_signal):
                     self._tasks.start_soon(part)
+                self._tasks.start_soon(self._pause_and_resume, pauses)
         finally:
-            if os.isatty(STDOUT):
-                with suppress(OSError):
-                    leave = LEAVE_ALTERNATE if self._is_alternate else b""
-                    _write(RESET + leave + b"\r\n")
+            self._leave_screen()
         return self._end
 
     async def _show(self) -> None:
         async with aclosing(self._attachment.output()) as outputs:
             async for output in outputs:
                 if isinstance(output, bytes):
-                    self._is_alternate |= any(each in output for each in ENTER_ALTERNATE)
+                    self._screen.note(output)
                     _write(output)
                 else:
                     self._end = output
@@ -204,6 +164,31 @@ class _Terminal:
                 rows, columns = _size()
                 if rows is not None and columns is not None:
                     await self._attachment.resize(rows, columns)
+
+    async def _pause_and_resume(self, pauses: AsyncIterator[signals.Signals]) -> None:
+        """Give the terminal back before a pause, and take it again after each SIGCONT."""
+        async for signal in pauses:
+            if signal == signals.SIGTSTP:
+                self._leave_screen()
+                self._modes.restore()
+                pause_this_process()
+            self._tasks.start_soon(self._resume)
+
+    async def _resume(self) -> None:
+        """Take the terminal as soon as this program is in the foreground."""
+        while not self._modes.set():  # noqa: ASYNC110 - `fg` after `bg` sends no signal
+            await anyio.sleep(FOREGROUND_INTERVAL)
+        if os.isatty(STDOUT):
+            _write(self._screen.sequence())
+        rows, columns = _size()
+        if rows is not None and columns is not None:  # Another size makes a program draw again.
+            await self._attachment.resize(rows + 1, columns)
+            await self._attachment.resize(rows, columns)
+
+    def _leave_screen(self) -> None:
+        if os.isatty(STDOUT):
+            with suppress(OSError):
+                _write(self._screen.reset())
 
     async def _end_on_signal(self) -> None:
         ends = (signals.SIGINT, signals.SIGTERM, signals.SIGHUP)
