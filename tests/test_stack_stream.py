@@ -59,6 +59,24 @@ async def test_bytes_arrive_in_both_directions_and_the_end_does(runtime: Path) -
     assert bytes(echoed) == sent
 
 
+async def test_bytes_of_two_senders_do_not_mix() -> None:
+    """A client may tell the size of its terminal while it still sends what was pasted."""
+    ours, theirs = socket.socketpair()
+    size, received = 1_000_000, bytearray()
+    with anyio.fail_after(LIMIT):
+        async with (
+            StackStream(theirs) as reader,
+            StackStream(ours) as stream,
+            anyio.create_task_group() as tasks,
+        ):
+            for letter in (b"a", b"b"):
+                tasks.start_soon(stream.send, letter * size)
+            await anyio.wait_all_tasks_blocked()
+            while len(received) < 2 * size:
+                received += await reader.receive()
+    assert bytes(received) in (b"a" * size + b"b" * size, b"b" * size + b"a" * size)
+
+
 async def test_close_ends_the_waits(runtime: Path) -> None:
     """A task that waits gets `ClosedResourceError`, also one that waits for a client."""
     runtime.mkdir(mode=0o700)

@@ -41,6 +41,7 @@ class StackStream(ByteStream):
     def __init__(self, raw: socket.socket) -> None:
         raw.setblocking(False)  # noqa: FBT003 - the name of the method says it
         self.socket = raw
+        self._send_lock = anyio.Lock()
 
     @classmethod
     async def connect(cls, path: str) -> Self:
@@ -85,15 +86,15 @@ class StackStream(ByteStream):
 
         Cancellation: a part of `item` may have been sent.
         """
-        await checkpoint()
-        rest = memoryview(item)
-        while rest:
-            try:
-                rest = rest[self.socket.send(rest) :]
-            except BlockingIOError:
-                await anyio.wait_writable(self.socket)
-            except OSError as error:
-                raise self._failure() from error
+        async with self._send_lock:  # so that the bytes of two senders do not mix
+            rest = memoryview(item)
+            while rest:
+                try:
+                    rest = rest[self.socket.send(rest) :]
+                except BlockingIOError:
+                    await anyio.wait_writable(self.socket)
+                except OSError as error:
+                    raise self._failure() from error
 
     async def send_eof(self) -> None:
         """Send the end of the stream; receiving goes on."""
