@@ -210,6 +210,40 @@ def test_fork_of_the_host_does_not_keep_the_commands_alive(host: Host, lifeline:
     assert lifeline.wait_for_end() == {"a"}
 
 
+CLOSES_ITS_LOOP = """
+import asyncio, gc, sys
+from importlib import import_module
+from currant import Command, Runner, run_process
+
+async def run(command):
+    async with Runner([command]) as runner, asyncio.TaskGroup() as tasks:
+        tasks.create_task(run_process(command))
+        async for message in runner:
+            asyncio.get_running_loop().stop()
+
+loop = import_module(sys.argv[2]).new_event_loop()
+task = loop.create_task(run(Command.shell(sys.argv[1])))
+loop.run_forever()
+loop.close()
+del loop, task
+gc.collect()
+print(asyncio.run(run_process("echo works")).text, end="")
+"""
+"""A program that closes its event loop inside of a block, and then uses another loop."""
+
+
+@pytest.mark.parametrize("module", ["asyncio", "uvloop"])
+def test_closed_event_loop_leaves_the_commands_to_the_guard(
+    lifeline: Lifeline, module: str
+) -> None:
+    """The program goes on and ends without an error, and its commands end with it."""
+    command = f"{lifeline.hold('a')}; echo up; {EXEC_FOREVER}"
+    words = [sys.executable, "-c", CLOSES_ITS_LOOP, command, module]
+    ended = subprocess.run(words, capture_output=True, timeout=LIMIT, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"works\n", b"")
+    assert lifeline.wait_for_end() == {"a"}
+
+
 @pytest.mark.parametrize("first", ["1", "20", "40"])
 def test_host_killed_during_a_burst_of_starts_leaves_no_process(
     host: Host, lifeline: Lifeline, first: str
