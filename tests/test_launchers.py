@@ -13,7 +13,7 @@ import pytest
 
 pytest.register_assert_rewrite("tests.launcher_contract")
 
-from currant import PIPE, Command, CommandError, LocalLauncher, Usage  # noqa: E402
+from currant import PIPE, Command, CommandError, Exit, LocalLauncher, Usage  # noqa: E402
 from currant._process import containment  # noqa: E402
 from currant._process.launcher import Limited  # noqa: E402
 from currant._process.spawn import start_with_pidfd, start_without_pidfd  # noqa: E402
@@ -22,6 +22,7 @@ from currant._values.shutdown_limits import ShutdownLimits  # noqa: E402
 from currant.testing import FakeLauncher, FakeProcess, Script  # noqa: E402
 from tests.cgroups import needs_cgroup  # noqa: E402
 from tests.launcher_contract import MEGABYTE, Behaviour, LauncherContract  # noqa: E402
+from tests.streams import read_until  # noqa: E402
 from tests.system import started_by_uvloop  # noqa: E402
 
 if TYPE_CHECKING:
@@ -103,6 +104,15 @@ class TestLocalLauncher(LauncherContract):
             return sum(map(_is_child, filter(str.isdecimal, os.listdir("/proc"))))
         assert isinstance(launcher, LocalLauncher)
         return len(launcher._processes)
+
+    async def test_closed_stream_ends_a_process_that_writes_there(self) -> None:
+        """A process that waits for a reader gets SIGPIPE, as soon as there will be none."""
+        async with self.process(Behaviour.FILLS_STDOUT) as process:
+            await read_until(process.stderr, b"\n")
+            assert process.stdout is not None
+            await process.stdout.aclose()
+            await read_until(process.stderr, b"Broken pipe\n")
+            assert await process.wait() == Exit(1, None)
 
     def end_what_was_left(self, process: Process) -> None:
         """Kill the group, whose number belongs to the leftover process."""

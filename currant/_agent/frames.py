@@ -41,8 +41,8 @@ class Kind(IntEnum):
     From the driver to the agent:
 
     - HELLO, PING and BYE.
-    - START a process, give CREDIT for its output, INPUT and INPUT_END, RESIZE its terminal, LEAVE
-      the rest of its group, and CLOSE the process.
+    - START a process, give CREDIT for its output (0 closes the stream), INPUT and INPUT_END, RESIZE
+      its terminal, LEAVE the rest of its group, and CLOSE the process.
     - Questions, each answered by ANSWER: SIGNAL, STOP, WAIT_GROUP, SWEEP, CHECK a command, EXCHANGE
       with a server, EXAMINE a file, and HOLD before the driver is suspended; and CANCEL a question.
 

@@ -81,6 +81,13 @@ class Hosted:
         self._credit[stream] += count
         self._has_credit[stream].set()
 
+    def close_output(self, stream: int) -> None:
+        """Close a stream, so that a process that writes there gets SIGPIPE."""
+        output = (self.process.stdout, self.process.stderr)[stream]
+        if output is not None:
+            output.close()
+        self.add_credit(stream, inf)  # so that no task waits for the driver
+
     async def drained(self) -> None:
         """Wait until all output was sent."""
         await self._drained.wait()

@@ -219,7 +219,11 @@ class Server:
 
     def _add_credit(self, number: int, body: dict[str, Any]) -> None:
         if (hosted := self._processes.get(number)) is not None:
-            hosted.add_credit(get(body, "stream", int) & 1, get(body, "count", int))
+            stream, count = get(body, "stream", int) & 1, get(body, "count", int)
+            if count:
+                hosted.add_credit(stream, count)
+            else:
+                hosted.close_output(stream)
 
     def _end_input(self, number: int, body: dict[str, Any]) -> None:
         if (hosted := self._processes.get(number)) is not None:

@@ -69,7 +69,8 @@ class Process(Protocol):
             terminal's input types the end-of-file character and allows further sends; after a stop
             has ended the group, closing does nothing.
         stdout: the output; None if that is a file.
-        stderr: the error output; None if that is a file, or goes to stdout, as in a terminal.
+        stderr: the error output; None if that is a file, or goes to stdout, as in a terminal.  If
+            you close one of them, a process that writes there gets SIGPIPE, as from any pipe.
     """
 
     @property

@@ -123,7 +123,9 @@ class RemoteOutput(ByteReceiveStream):
         self._change.notify_all()
 
     async def aclose(self) -> None:
-        """Close the stream; see `close`."""
+        """Close the stream here and on the host; see `close`."""
+        if not (self._is_closed or self._has_ended):
+            self._process.send(Kind.CREDIT, {"stream": self._stream, "count": 0})
         self.close()
         await checkpoint()
 
