@@ -70,7 +70,7 @@ def _branches(root: str, needs: Mapping[str, Mapping[str, str]], shown: set[str]
 
     def branches_of(name: str, indent: str) -> Iterator[tuple[str, str, str, str]]:
         """Yield the branches of a command, the last one first, unless they have been shown."""
-        others = {} if name in shown else needs.get(name, {})
+        others: Mapping[str, str] = {} if name in shown else needs.get(name, {})
         shown.add(name)
         corner, line = "└── ", "    "
         for other, until in reversed([*others.items()]):
