@@ -103,7 +103,8 @@ class Attempt:
         usage: what the process has used; None until all is over, or if that is unknown.
         stopping: seconds from the request to stop until all was over; None until then, or if the
             leader exited without a request.
-        has_left_nothing: whether the escapees are gone too, so that another attempt may begin.
+        has_left_nothing: whether the escapees are gone too, so that another attempt may begin; the
+            life sets this.
     """
 
     def __init__(self, command: Command, context: JobContext) -> None:

@@ -290,12 +290,8 @@ class Lifecycle:
                     began, started_at = anyio.current_time(), time.time()
                 await self._run_attempt()
                 if self._wants_another:
-                    self._phase = "restarting"
-                    if self.attempt.outcome.exit is not None:
-                        await self._end_escapees()
-                    self.attempt.has_left_nothing = not self.context.barrier.thrown
-                    self.context.change.notify_all()
-                if not self._wants_another:
+                    await self._prepare_another()
+                if not self._wants_another:  # Nor beside an escapee that survived SIGKILL.
                     break
                 await self._wait_to_restart()
             outcome = self.attempt.outcome
@@ -425,6 +421,14 @@ class Lifecycle:
         if policy is not None and policy in ("exit", kind):
             reason = str(end) if isinstance(end, CurrantError) else f"{self.name!r} ended: {end}"
             self.context.runner.barrier.throw(StopReason(reason, self.name))
+
+    async def _prepare_another(self) -> None:
+        """Before another attempt, end the escapees of this one."""
+        self._phase = "restarting"
+        if self.attempt.outcome.exit is not None:
+            await self._end_escapees()
+        self.attempt.has_left_nothing = not self.context.barrier.thrown
+        self.context.change.notify_all()
 
     async def _end_escapees(self) -> None:
         """End the escapees of earlier attempts; after a kill, the Runner ends them."""
