@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 import zipapp
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1
@@ -362,6 +363,12 @@ class Groups:
         self.die_soon()
         return self._script.wait(LIMIT)
 
+    def is_running_after(self, seconds: float) -> bool:
+        """Return whether the script still runs, at the latest after `seconds`."""
+        with suppress(subprocess.TimeoutExpired):
+            self._script.wait(seconds)
+        return self._script.poll() is None
+
     def exits(self) -> list[int]:
         """Reap the leaders, and return their return codes."""
         return [child.wait(LIMIT) for child in self._children]
@@ -449,8 +456,20 @@ def test_script_ends_a_process_that_was_being_started(groups: Groups, lifeline: 
     groups.register("= 99990", f"? {OTHER}")
     groups.start(f"{lifeline.hold('b')}; {EXEC_FOREVER}", registered=False, mark=f"{OTHER}/a/1")
     lifeline.wait_for("b")
-    assert groups.die() == 0
+    groups.die_soon()
     assert groups.exits() == [-SIGTERM]
+
+
+@needs_proc
+def test_script_waits_for_the_exec_of_a_process_that_was_being_started(
+    groups: Groups, lifeline: Lifeline
+) -> None:
+    """The program may come from a slow disk; until it runs, the process cannot be found."""
+    groups.register("= 1", f"? {OTHER}")
+    groups.die_soon()
+    assert groups.is_running_after(0.5)
+    groups.start(f"{lifeline.hold('b')}; {EXEC_FOREVER}", registered=False, mark=f"{OTHER}/a/1")
+    assert groups.exits()[0] in (-SIGTERM, -SIGKILL)
 
 
 def test_script_leaves_unregistered_groups_alone(groups: Groups, lifeline: Lifeline) -> None:
@@ -824,6 +843,28 @@ async def test_group_is_registered_before_another_task_runs(
         await started.wait()
         assert len(added) == 1
         runner.kill()
+
+
+@pytest_anyio
+@pytest.mark.parametrize("leftovers", ["stop", "leave"])
+async def test_guard_knows_of_a_start_before_its_process_has_a_group(leftovers: Any) -> None:
+    """A program that is killed during a start leaves a process that its guard has to wait for."""
+    seen: list[str] = []
+    start, guard = default_start(), OrphanGuard(RUN, LIMIT)
+
+    async def look(spec: SpawnSpec) -> Child | Process:
+        seen.extend(registered(guard))
+        return await start(spec)
+
+    guard.start()
+    try:
+        launcher = LocalLauncher(_guard=guard, _start=look)
+        async with Runner([Command(["true"], leftovers=leftovers)], launcher=launcher) as runner:
+            await runner.join()
+        assert [line for line in seen if line.startswith("? ")]
+        assert not [line for line in registered(guard) if line.startswith("? ")]
+    finally:
+        await guard.aclose()
 
 
 @pytest_anyio

@@ -140,7 +140,14 @@ class OrphanGuard:
 
     @contextmanager
     def expecting(self, run: str) -> Generator[None]:
-        """Have the guard end the processes of another run, too, while one of them is started."""
+        """Have the guard wait for the exec of a process that is being started in the block.
+
+        Until its exec, such a process has neither a registered group nor a mark, and it outlives
+        this program.
+
+        Args:
+            run: the run of the process, which may be another one.
+        """
         number = self._take_line()
         self._write(number, f"? {run}")
         try:

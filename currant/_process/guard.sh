@@ -6,7 +6,8 @@
 # are gone, and the guard has to exit.  End-of-file without that line means that the program is dead.
 # Then the guard reads standard output, the register.  A line of the register is blank, or one of
 #     = TICKS                     the grace of escapees is TICKS
-#     ? OTHER                     a process with the mark OTHER is just being started; end it, too
+#     ? OTHER                     a process with the mark OTHER is just being started; end it, too,
+#                                 even if it runs its program only seconds from now
 #     GROUP SIGNAL TICKS [MODE]   GROUP exists; to end it, send SIGNAL, and SIGKILL after TICKS; if
 #                                 MODE is "mixed", SIGNAL goes to the leader alone, and SIGKILL
 #                                 follows its exit
@@ -29,6 +30,7 @@ cgroup=${2-}
 sigterm=15
 grace=0          # the grace of escapees, in ticks
 others=          # options of `grep` that find the marks of processes that were being started
+exec_limit=100   # ticks that the exec of such a process may take: the disk may be slow
 reap_limit=20    # ticks for which a group may exist after SIGKILL
 groups=
 
@@ -190,5 +192,12 @@ finish
 # found.
 while sweep && [ "$now" -le "$((began + grace + reap_limit))" ]; do
     finish
+done
+# A process that was being started outlives the program, but has no mark, and no group that is known.
+while [ -n "$proc" ] && [ -n "$others" ] && [ "$now" -le "$((began + exec_limit))" ]; do
+    sweep
+    finish
+    sleep 0.5
+    clock
 done
 remove_cgroup

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING
 
@@ -249,8 +249,7 @@ class LocalLauncher:
         words = _words_to_run(command, credentials, admission)
         files = FileStates(command.cwd, command.probe_files)
         stdio = _open_stdio(command)
-        expecting = self._guard.expecting(run) if may_stay else nullcontext()
-        with expecting, stdio as (stdin, stdout, stderr):
+        with self._guard.expecting(run), stdio as (stdin, stdout, stderr):
             if credentials is not None and credentials.user is not None:
                 stdio.give_to(credentials.user)
             spec = SpawnSpec(
