@@ -6,9 +6,10 @@ import os
 import pickle
 import socket
 import subprocess
+import sys
 from contextlib import suppress
 from dataclasses import replace
-from signal import SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM
+from signal import SIGALRM, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -20,8 +21,10 @@ from currant import PIPE, Aborted, Command, Exited, LaunchError, RestartPolicy, 
 from currant._agent.frames import Kind
 from currant._agent.link import Link
 from currant._agent.server import Server
+from currant._remote import shipment
 from currant._remote.connection import VERSION, Heartbeat
 from currant._remote.launcher import RemoteLauncher
+from currant._remote.shipment import agent_argv, payload
 from currant._remote.transport import ArgvTransport
 from currant._values.errors import HostLostError, HostUnreachableError
 from tests.agents import over_pipe
@@ -570,6 +573,43 @@ async def test_host_that_never_answers_is_given_up(monkeypatch: pytest.MonkeyPat
     with pytest.raises(HostUnreachableError, match=r"no agent has answered in 0\.05 s"):
         async with RemoteLauncher("h1", ArgvTransport(["sleep", "9999"])):
             raise AssertionError("not entered")
+
+
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give a driver a second to greet an agent."""
+    text_of = shipment._text_of
+
+    def hasten(package: str, name: str) -> str:
+        return text_of(package, name).replace("GREETING_LIMIT = 60", "GREETING_LIMIT = 1")
+
+    monkeypatch.setattr(shipment, "_text_of", hasten)
+
+
+@pytest.mark.backends("asyncio")
+@pytest.mark.usefixtures("hasty")
+@pytest.mark.parametrize("sent", [0, 1000, None])
+def test_agent_that_is_not_greeted_ends(sent: int | None) -> None:
+    """The link may fall silent before the driver has told which silence to accept."""
+    with subprocess.Popen(
+        agent_argv(sys.executable), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as agent:
+        try:
+            assert agent.stdin is not None
+            agent.stdin.write(payload()[:sent])
+            agent.stdin.flush()
+            assert agent.wait(LIMIT) == -SIGALRM
+        finally:
+            agent.kill()
+
+
+@pytest.mark.backends("asyncio")
+@pytest.mark.usefixtures("hasty")
+async def test_agent_that_was_greeted_in_time_goes_on() -> None:
+    """The time limit is for the greeting alone."""
+    async with over_pipe() as launcher:
+        process = await launcher.launch(Command.shell("sleep 1.2; echo hi"))
+        assert await read_all(process.stdout) == b"hi\n"
 
 
 async def test_entry_may_be_cancelled() -> None:

@@ -2,10 +2,18 @@
 
 The program reports the version of its Python, receives the files of the agent, and starts the
 agent.  The program must compile in every Python 3.
+
+A link may fall silent before the driver has greeted the agent.  The end of such a link may take
+hours to arrive, and the agent does not know yet which silence to accept.  So SIGALRM ends this
+process, unless the driver greets the agent in time.
 """
 
 import os
+import signal
 import sys
+
+GREETING_LIMIT = 60
+"""Seconds in which the driver has to greet the agent; more than it waits for an answer."""
 
 
 def _read(count: int) -> bytes:
@@ -19,6 +27,7 @@ def _read(count: int) -> bytes:
 
 
 def _main() -> None:
+    signal.alarm(GREETING_LIMIT)
     version = "%d.%d\n" % sys.version_info[:2]  # noqa: UP031 - Python 3.5 has no f-strings
     os.write(1, b"\n\0currant agent\0\n" + version.encode("ascii"))
     if sys.version_info < (3, 9):  # noqa: UP036 - the host's Python may be any

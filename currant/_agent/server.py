@@ -19,7 +19,7 @@ import os
 import sys
 from contextlib import suppress
 from math import inf
-from signal import Signals
+from signal import Signals, alarm
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
@@ -200,6 +200,7 @@ class Server:
         handler(self, number, parse(body) if body else {})
 
     def _greet(self, number: int, body: dict[str, Any]) -> None:
+        alarm(0)  # The first program has set it.
         self._greeting = body
         self._is_greeted.set()
 
