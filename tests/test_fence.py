@@ -31,6 +31,16 @@ def test_agent_that_replaces_another_gives_the_whole_grace_again() -> None:
     assert fence.delay("job", 12.5) == 0.0
 
 
+def test_agent_that_may_have_replaced_another_raises_the_fence() -> None:
+    """It was asked to, and then its link ended; so an unknown end stays unknown."""
+    fence = Fence()
+    fence.raise_until("job", "a", 10.0, 3.0)
+    fence.raise_until("job", "b", inf, 3.0)
+    for host in ("a", "b"):
+        fence.note_replaced(host, 9.0, is_certain=False)
+    assert [fence.delay("job", 9.0, host) for host in ("a", "b")] == [3.0, inf]
+
+
 def test_end_of_a_held_command_is_unknown_until_its_agent_is_replaced() -> None:
     """When a new agent comes, the command has its grace from then on."""
     fence = Fence()

@@ -452,25 +452,73 @@ async def test_held_command_may_be_given_up_after_its_agent_was_replaced(
     lifeline.ended()
 
 
+def lasting(host: Host) -> ArgvTransport:
+    """Return the way to an agent that outlives the program between this one and the agent."""
+    return ArgvTransport(
+        [sys.executable, "-IS", str(RELAY), "-1", "-1", "setsid", *agent_argv(sys.executable)]
+    )
+
+
+def freeze_agent(hosts: Hosts, name: str) -> None:
+    """Freeze the agent of a host, and cut its link."""
+    relay = relay_of(hosts, name)
+    os.kill(agent_of(hosts, name), SIGSTOP)
+    os.kill(relay, SIGKILL)
+
+
 async def test_next_runner_ends_what_a_frozen_agent_has_left(lifeline: Lifeline) -> None:
     """`Hosts` remembers the lost agent, and the new agent on its host kills it."""
-
-    def connect(host: Host) -> ArgvTransport:
-        return ArgvTransport(
-            [sys.executable, "-IS", str(RELAY), "-1", "-1", "setsid", *agent_argv(sys.executable)]
-        )
-
-    hosts = piped_hosts("a", connect=connect, reconnect=False)
+    hosts = piped_hosts("a", connect=lasting, reconnect=False)
     job = Command.shell(f"{lifeline.hold('it')}; {EXEC_FOREVER}", name="job", grace=GRACE)
     with anyio.fail_after(LIMIT):
         async with Runner([job], launcher=hosts) as runner:
             await wait_for(lifeline, "it")
-            relay = relay_of(hosts, "a")
-            os.kill(agent_of(hosts, "a"), SIGSTOP)
-            os.kill(relay, SIGKILL)
+            freeze_agent(hosts, "a")
             assert (await runner["job"].wait()).status == "failed"
         async with Runner(launcher=hosts):
             await to_thread.run_sync(lifeline.wait_for_end)
+
+
+@pytest.mark.parametrize("is_drained_first", [True, False])
+async def test_frozen_agent_of_a_drained_host_is_replaced(
+    is_drained_first: bool, lifeline: Lifeline
+) -> None:
+    """Otherwise a lost command would still run there when it starts elsewhere."""
+    hosts = piped_hosts("a,b", connect=lasting, retry_delay=0.2)
+    job = Command.shell(f"{lifeline.hold('it')}; {EXEC_FOREVER}", host="a", grace=GRACE)
+    with anyio.fail_after(LIMIT):
+        async with Runner({"job": job}, launcher=hosts) as runner:
+            await wait_for(lifeline, "it")
+            if is_drained_first:
+                hosts.drain("a")
+            freeze_agent(hosts, "a")
+            assert (await runner["job"].wait()).status == "failed"
+            hosts.drain("a")
+            await to_thread.run_sync(lifeline.wait_for_end)
+
+
+async def test_agent_that_may_have_replaced_another_raises_the_fence() -> None:
+    """The driver may not hear that the lost commands have got a second grace."""
+    ways = iter((("-1", "-1"), ("-1", "30"), ("-1", "0")))  # The second one cuts the WELCOME.
+
+    def connect(host: Host) -> ArgvTransport:
+        limits = next(ways, ("-1", "0"))
+        return ArgvTransport(
+            [sys.executable, "-IS", str(RELAY), *limits, "setsid", *agent_argv(sys.executable)]
+        )
+
+    hosts = piped_hosts("a", connect=connect, silence=0.01, retry_delay=0.3)
+    with anyio.fail_after(LIMIT):
+        async with hosts:
+            process = await hosts.launch(Command(["sleep", "9999"], name="job", grace=GRACE))
+            freeze_agent(hosts, "a")
+            with pytest.raises(HostLostError):
+                await process.wait()
+            await process.aclose()
+            end = time.monotonic() + hosts._fence.delay("job", time.monotonic())
+            while (now := time.monotonic()) + hosts._fence.delay("job", now) < end + 0.1:
+                assert now < end
+                await anyio.lowlevel.checkpoint()
 
 
 async def test_kill_ends_a_command_that_waits_for_the_fence(lifeline: Lifeline) -> None:

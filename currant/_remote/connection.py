@@ -94,6 +94,7 @@ class Connection:
         is_dying: whether the agent is about to end because it got a signal.
         identity: tells the agent apart from all other processes of the host; None if the host
             cannot tell.
+        may_have_replaced: whether the agent was asked to kill an earlier one, and has not answered.
         is_held: whether the agent may still accept any silence of this program, because of `hold`.
             If the host is lost then, its processes may run until the agent sees the end of the
             link.
@@ -133,6 +134,7 @@ class Connection:
         self.has_ended = False
         self._on_change = on_change or _do_nothing
         self.identity: str | None = None
+        self.may_have_replaced = False
         self.is_held = False
         self._holds = 0  # calls of `hold`
         self._held = 0  # those calls after which the agent is told to wait no longer
@@ -157,6 +159,7 @@ class Connection:
             tasks.start_soon(self._persist, link.write)
             tasks.start_soon(self._persist, self._read, rest)
             link.send_raw(payload())
+            self.may_have_replaced = self._replaces is not None
             link.send(Kind.HELLO, 0, self._hello())
             await self._is_welcome.wait()
             if self.peer.lost is not None:
@@ -416,6 +419,7 @@ class Connection:
         self.cpus = max(1, get(body, "cpus", int)) if "cpus" in body else 1
         if body.get("identity") is not None:
             self.identity = get(body, "identity", str)[:MOST_IDENTITY]
+        self.may_have_replaced = False
         self._is_welcome.set()
         # From now on `close` waits for the agent, even if a cancellation of `open` comes next.
         self._tasks.start_soon(self._persist, self._beat)

@@ -64,12 +64,19 @@ class Fence:
         before = copies.get(host, _Copy(end, needs))
         copies[host] = _Copy(max(end, before.end), max(needs, before.needs))
 
-    def note_replaced(self, host: str, now: float) -> None:
-        """Note that a new agent of a host has killed the agent with which commands were lost."""
+    def note_replaced(self, host: str, now: float, *, is_certain: bool = True) -> None:
+        """Note that a new agent of a host has killed the agent with which commands were lost.
+
+        Args:
+            host: the name of the host.
+            now: the time.
+            is_certain: False if nothing was heard of the new agent, which was asked to do that.
+        """
         for copies in self._copies.values():
             if (copy := copies.get(host)) is not None and copy.end > now:
-                end = now + copy.needs
-                copies[host] = copy._replace(end=end if copy.end == inf else max(copy.end, end))
+                is_known = copy.end < inf or not is_certain
+                end = max(copy.end if is_known else now, now + copy.needs)
+                copies[host] = copy._replace(end=end)
 
     def delay(self, name: str, now: float, host: str | None = None) -> float:
         """Return for how many seconds a lost copy of a command may still run; 0.0 if there is none.

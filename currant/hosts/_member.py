@@ -71,6 +71,8 @@ class Member:
         launcher: starts processes on the host; None if there is no connection.
         error: why the last connection failed or was lost; None while the host is up or untried.
         identity: tells the last agent apart from all other processes; None if that is impossible.
+        may_have_replaced: whether the last connection has failed after its agent was asked to kill
+            the agent before it.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Member:
         self._on_change = on_change
         self._about: tuple[int, str, int] | None = None  # the pid, the Python and the processors
         self.identity = replaces
+        self.may_have_replaced = False
         self._awaited_until = -inf
         self._is_leaving = False
         self._wake = Notifier()
@@ -129,7 +132,7 @@ class Member:
                     delay = self._settings.retry_delay
                 except HostUnreachableError as error:
                     self._note_lost(error)
-                if not self._settings.reconnect or self.state is State.DRAINED:
+                if not self._settings.reconnect:
                     return
                 with anyio.move_on_after(delay):
                     await self._wake.wait_for(lambda: self._is_leaving)
@@ -162,7 +165,10 @@ class Member:
         )
         async with AsyncExitStack() as stack:
             async with self._turns.take():
-                await stack.enter_async_context(launcher)
+                try:
+                    await stack.enter_async_context(launcher)
+                finally:
+                    self.may_have_replaced = launcher.connection.may_have_replaced
             connection = launcher.connection
             self.identity = connection.identity
             self._about = connection.agent_pid, connection.python, connection.cpus

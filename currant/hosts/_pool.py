@@ -93,7 +93,7 @@ class Pool:
         self._change.notify_all()
 
     def drain(self, name: str) -> None:
-        """Give a host no more commands, and end its connection when no command runs there.
+        """Give a host no more commands, and end its connection when no command may run there.
 
         Raises:
             UnknownNameError: there is no such host.
@@ -137,8 +137,8 @@ class Pool:
     def _note(self, member: Member) -> None:
         """Note a change of a host; if it is lost, its processes learn that only after this call."""
         name = member.host.name
+        self._note_agents(name, member)
         if member.state is State.UP:
-            self._note_agent(name, member)
             self._places.open(name, member.capacity)
             self._tell(name, HostUp(name, time.time()), is_up=True)
         else:
@@ -153,12 +153,15 @@ class Pool:
         self._places.give_up(self._hopeful)
         self._change.notify_all()
 
-    def _note_agent(self, name: str, member: Member) -> None:
-        """Note the new agent of a host, which has killed the agent before it."""
-        if name in self._fence.agents:
-            self._fence.note_replaced(name, time.monotonic())
-        if member.identity is not None:
-            self._fence.agents[name] = member.identity
+    def _note_agents(self, name: str, member: Member) -> None:
+        """Note a new agent of a host, which has killed the agent before it, or may have."""
+        last, now = self._fence.agents.get(name), time.monotonic()
+        if member.may_have_replaced:
+            self._fence.note_replaced(name, now, is_certain=False)
+        if member.launcher is not None and member.identity not in (None, last):
+            if last is not None:
+                self._fence.note_replaced(name, now)
+            self._fence.agents[name] = str(member.identity)
 
     def _tell(self, name: str, message: HostMessage, *, is_up: bool) -> None:
         if self._is_up.get(name) is not is_up:
@@ -239,9 +242,12 @@ class Pool:
         return self._places.running(host)
 
     def _end_if_idle(self, member: Member) -> None:
-        if member.state is State.DRAINED and (
-            member.launcher is None or not self._places.running(member.host.name)
-        ):
+        """Leave a drained host if no place there is taken.
+
+        If the host is lost, lost commands have places until they have ended for sure.  Until then
+        only a new agent could end them, if theirs is frozen.
+        """
+        if member.state is State.DRAINED and not self._places.running(member.host.name):
             member.leave()
 
     def _refusal(self, name: str, needs: Needs) -> LaunchError:
