@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from contextlib import suppress
+from functools import partial
 from math import inf
 from random import Random
 from signal import SIGKILL, SIGSTOP, SIGTERM
@@ -37,8 +38,9 @@ from currant.hosts import Host
 from currant.hosts._member import State
 from tests.agents import parent_of
 from tests.hosts import RELAY, agent_of, kill_agent, member_of, piped, piped_hosts, relayed
+from tests.programs import Programs
 from tests.system import needs_proc
-from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT
+from tests.waiting import EXEC_FOREVER, FOREVER, HOURS, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -570,6 +572,53 @@ async def test_loss_raises_the_fence_once(lifeline: Lifeline) -> None:
             assert (await runner["job"].wait()).attempts == 2
             await hosts.sweep("job")
             assert hosts._fence.delay("job", time.monotonic()) == 0.0
+
+
+INTERRUPTED = """
+import json, os, signal, sys
+import anyio
+from currant import Command, Runner
+from currant._agent.frames import Kind
+from currant._remote.connection import Connection
+from tests.hosts import piped_hosts
+
+options = json.loads(sys.argv[1])
+handle = Connection._handle
+outputs = 0
+
+def interrupt(connection, kind, number, body):
+    global outputs
+    outputs += kind == Kind.OUT
+    if kind == Kind.OUT and outputs == 1:
+        os.kill(os.getpid(), signal.SIGINT)  # while Python code runs, not while the loop waits
+    handle(connection, kind, number, body)
+
+Connection._handle = interrupt
+
+async def main():
+    command = Command.shell(options["line"], name="c", grace=9999)
+    runner = Runner([command], launcher=piped_hosts("a"), capture=True)
+    try:
+        async with runner:
+            await runner.join()
+    finally:
+        print(runner.results["c"].status, runner.results["c"].text.split(), flush=True)
+
+try:
+    anyio.run(main, backend=options["backend"], backend_options=options["backend_options"])
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+async def test_control_c_loses_no_host(anyio_backend: Any) -> None:
+    """By default trio raises KeyboardInterrupt in any task, and so in one of a connection."""
+    backend, options = anyio_backend
+    line = f"trap 'echo bye; exit 0' TERM; echo hi; {TRAPS_SIGNALS}"
+    with Programs(INTERRUPTED, backend, use_uvloop=bool(options.get("use_uvloop"))) as programs:
+        program = programs.run({"line": line})
+        stdout, _ = await to_thread.run_sync(partial(program.communicate, timeout=LIMIT))
+    assert stdout.decode().splitlines() == ["stopped ['hi', 'bye']", "interrupted"]
 
 
 @pytest.mark.backends("asyncio")

@@ -23,7 +23,7 @@ from currant._remote.peer import Peer
 from currant._remote.process import RemoteOutput, RemoteProcess
 from currant._remote.shipment import Greeting, payload
 from currant._remote.words import plain
-from currant._synchronization import Notifier
+from currant._synchronization import Notifier, keep_interrupts_out
 from currant._values.errors import HostLostError, HostUnreachableError
 
 if TYPE_CHECKING:
@@ -153,6 +153,7 @@ class Connection:
             HostUnreachableError: no agent could be started.
         """
         self._tasks = tasks
+        keep_interrupts_out(Connection._persist)  # The host would be lost.
         with anyio.move_on_after(CONNECT_LIMIT):
             link, rest = await self._reach(tasks)
             self.peer = Peer(self.host, link)

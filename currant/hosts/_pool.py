@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._synchronization import Notifier
+from currant._synchronization import Notifier, keep_interrupts_out
 from currant._values.errors import (
     HostLostError,
     HostUnreachableError,
@@ -67,6 +67,8 @@ class Pool:
         self._news: deque[HostMessage] = deque(maxlen=MOST_NEWS)
         self._change = Notifier()
         self._over = anyio.Event()
+        for task in (Member.run, Pool._release_behind_fence):
+            keep_interrupts_out(task)
 
     # ---- hosts ----
 
