@@ -18,6 +18,7 @@ import currant
 from currant import Command, CommandError, Exit, Failed, LaunchError, Restarting, Runner
 from currant.sinks import ConsoleSink
 from currant.sinks._colors import color_system_of, colors_wanted
+from currant.sinks._line_writer import LineWriter
 from currant.sinks._live import AGENTS, is_live
 from currant.sinks._progress import ProgressLine
 from tests.playing import err, exited, out, play, started
@@ -871,3 +872,15 @@ def test_empty_variable_does_not_turn_colours_off(monkeypatch: pytest.MonkeyPatc
     terminal = SimpleNamespace(isatty=lambda: True, write=print)
     assert color_system_of(terminal, "auto") == "standard"
     assert color_system_of(io.StringIO(), "auto") is None
+
+
+def test_line_that_an_ended_command_left_unfinished_is_forgotten() -> None:
+    """A program without end may run commands with new names for ever."""
+    writer = LineWriter()
+    for number in range(3):
+        name = f"c{number}"
+        writer.lines(out(name, b"x"), "", None, in_place=False)
+        writer.lines(err(name, b"y"), "", None, in_place=False)
+        writer.finish(name)
+    assert writer.end() == b"\n"
+    assert not writer._broken_off

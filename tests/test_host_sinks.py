@@ -102,6 +102,14 @@ async def test_each_object_has_the_host_of_its_command() -> None:
     assert hosts == ["n1"] * 3 + ["n2"] * 3 + [None] * 2
 
 
+async def test_host_of_an_attempt_is_forgotten_with_the_attempt() -> None:
+    """A program without end may use new names for ever, and the next attempt may be elsewhere."""
+    file = io.BytesIO()
+    await play(JSONSink(file), [started("a", "n1"), exited("a", 1), Restarting("a", 2, 0.1, 0.0)])
+    hosts = [json.loads(line).get("host") for line in file.getvalue().splitlines()]
+    assert hosts == ["n1", "n1", None]
+
+
 # ---- lost hosts ----
 
 

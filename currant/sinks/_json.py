@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from currant._values.messages import Started
+from currant._values.messages import Exited, Started
 from currant._values.wire import encode_each
 from currant.sinks._files import AnyFile
 from currant.sinks._threaded import receive_available
@@ -33,8 +33,8 @@ class JSONSink:
             currant.run("seq 3", sinks=[JSONSink(file)])
 
     Every object has ``type`` (a word of the list below), ``time`` (in seconds since the epoch) and,
-    unless it is about a host, ``command``.  If the command was started on another machine,
-    ``host`` is the name of that machine.  The other keys depend on the type:
+    unless it is about a host, ``command``.  From ``started`` to ``exited`` of an attempt on another
+    machine, ``host`` is the name of that machine.  The other keys depend on the type:
 
     - started: ``pid``, ``attempt``
     - line: ``stream``, ``text`` (without the ending), ``ending`` (``"\n"``, ``"\r\n"``, ``"\r"`` or
@@ -75,7 +75,7 @@ class JSONSink:
 
 
 def _encoded(backlog: Sequence[BatchMessage], hosts: dict[str, str]) -> Iterator[bytes]:
-    """Yield the lines of each message; `hosts` has the last host of each command elsewhere."""
+    """Yield the lines of each message; `hosts` has the host of each command that runs elsewhere."""
     for message in backlog:
         if isinstance(message, Started) and message.host is not None:
             hosts[message.command] = message.host
@@ -85,3 +85,5 @@ def _encoded(backlog: Sequence[BatchMessage], hosts: dict[str, str]) -> Iterator
         place = {} if host is None else {"host": host}
         objects = (each | place for each in encode_each(message))
         yield b"".join(json.dumps(each).encode() + b"\n" for each in objects)
+        if isinstance(message, Exited):  # The next attempt names its host.
+            hosts.pop(message.command, None)

@@ -53,6 +53,7 @@ class LineWriter:
         self._new_filter = new_filter
         self._filters: dict[tuple[str, str], ControlFilter] = {}
         self._unfinished: tuple[str, str] | None = None  # the command and the stream
+        self._is_over = False  # whether no more output of the unfinished line can come
         self._may_be_styled = False  # by the output of a command
         self._rewound = False  # after a lone carriage return
         # The commands and streams whose unfinished line was ended for the text of another.
@@ -132,8 +133,11 @@ class LineWriter:
         rest = b""
         for stream in ("stdout", "stderr"):
             control = self._filters.pop((command, stream), None)
-            if control is not None and self._unfinished == (command, stream):
-                rest = control.finish() + control.end_styles()
+            self._broken_off.discard((command, stream))
+            if self._unfinished == (command, stream):
+                self._is_over = True
+                if control is not None:
+                    rest = control.finish() + control.end_styles()
         return rest
 
     def end(self) -> bytes:
@@ -154,7 +158,8 @@ class LineWriter:
     def _end_line(self) -> bytes:
         if self._unfinished is None:
             return b""
-        self._broken_off.add(self._unfinished)
+        if not self._is_over:
+            self._broken_off.add(self._unfinished)
         control = self._filters.get(self._unfinished)
         return b"\n" if control is None else control.end_styles() + b"\n"
 
@@ -177,6 +182,7 @@ class LineWriter:
 
     def _note_end(self, batch: Batch, last: bytes) -> None:
         self._unfinished = None if last == b"\n" else (batch.command, batch.stream)
+        self._is_over = False
         self._rewound = last == b"\r"
 
     def _styled(self, text: str, style: str | None) -> bytes:
