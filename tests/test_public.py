@@ -202,6 +202,13 @@ def test_every_public_name_is_documented(name: str) -> None:
         assert name in documented_values()
 
 
+def test_no_section_of_a_docstring_comes_twice() -> None:
+    """The reference would show two lists, and a reader would miss the second."""
+    for owner in CLASSES:
+        sections = re.findall(r"^    (\w+):$", str(owner.__doc__), re.MULTILINE)
+        assert len(sections) == len(set(sections)), owner
+
+
 @pytest.mark.parametrize(("owner", "name"), MEMBERS, ids=dotted(MEMBERS))
 def test_every_public_method_and_property_is_documented(owner: type, name: str) -> None:
     """A method has a docstring; a property has one, or is listed in that of its class."""

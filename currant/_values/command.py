@@ -313,9 +313,7 @@ class Command(LaunchSpec):
             `Line`.  If the command writes without such a silence, as with dots, the line so far is
             passed on after ten times that.  0: at once; None: not before the line ends.  ``"auto"``
             is 0.1 with a `pty`, and None without.
-
-    Attributes:
-        probe_files: the files that `ready` and `alive` look at.
+        probe_files: the files that `ready` and `alive` look at; this is no argument.
 
     Raises:
         EmptyCommandError: `argv` contains no program.
