@@ -196,6 +196,12 @@ def test_dry_run_shows_lines_for_a_shell(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_dry_run_waits_for_nothing() -> None:
+    """It starts no command, so neither the delay nor the memory holds it up."""
+    words = ("--dry-run", "--delay", "9999", "--memfree", "9999G")
+    assert run_map(*words, "echo", ":::", "a", "b") == (0, b"echo a\necho b\n", b"")
+
+
 def test_hundreds_of_values() -> None:
     """All commands of a long input run."""
     ended = run_map("-j", "4", "true", stdin=b"x\n" * 300)
@@ -370,6 +376,14 @@ def test_limits_and_variables_and_folder(tmp_path: Path) -> None:
         (["--colsep", "a{9999999999}", "echo", ":::", "a"], "repetition number is too large"),
         (["--csv", "--tsv", "echo", ":::", "a"], "--csv and --tsv cannot be combined"),
         (["-k", "--line", "echo", ":::", "a"], "--keep-order and --line cannot be combined"),
+        (["--header", "--jsonl", "echo", ":::", "1"], "--header and --jsonl cannot be combined"),
+        (["--header", ":", "--stdin", "cat"], "--stdin and --header cannot be combined"),
+        (["-0", "--stdin", "cat"], "--stdin and --null cannot be combined"),
+        (["--block", "9", "echo", ":::", "a"], "--block requires --stdin"),
+        (["--recend", "x", "echo", ":::", "a"], "--recend requires --stdin"),
+        (["--retry-failed", "/dev/null", "-n", "2"], "--retry-failed and --max-args cannot be"),
+        (["--retry-failed", "/dev/null", "-a", "x"], "--retry-failed and --arg-file cannot be"),
+        (["--header"], "stdin is empty, and its first line must name the columns"),
         (["--stdin", "cat", ":::", "a"], "with --stdin the input is stdin"),
         (["--stdin"], "give a command"),
         (["no-such-program", ":::", "a"], "there is no program 'no-such-program'"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import signal
 import subprocess
@@ -245,6 +246,41 @@ def test_log_that_cannot_take_the_first_line_is_an_error_after_the_start(
     ended = start(*arguments, subcommand="map", cwd=tmp_path, before=limited).end()
     assert ended.status == 255
     assert b"cannot write the job log log" in ended.err
+
+
+def test_log_may_be_the_pipe_of_stdout(start: Start) -> None:
+    """The run ends if the reader is gone: currant itself does not read its log."""
+    script = f"test {{}} = a || {EXEC_FOREVER}"
+    words = ("-j", "1", "--joblog", "/dev/stdout", script, ":::", "a", "b")
+    cli = start(*words, subcommand="map")
+    cli.read_until(b"test a = a")
+    cli.close()
+    assert cli.wait() == 141
+
+
+def test_log_that_nobody_reads_is_an_error(tmp_path: Path) -> None:
+    """A pipe without a reader would fill up, and then hold up all."""
+    os.mkfifo(tmp_path / "log")
+    status, _, err = run_map("--joblog", "log", "touch", ":::", "pwned", cwd=tmp_path)
+    assert (status, os.listdir(tmp_path)) == (2, ["log"])
+    assert b"no program reads the pipe" in err
+
+
+def test_log_that_is_stuck_does_not_hold_up_the_commands(
+    start: Start, lifeline: Lifeline, tmp_path: Path
+) -> None:
+    """If its pipe is full, commands still start, and a second signal still ends currant."""
+    os.mkfifo(tmp_path / "log")
+    reader = os.open(tmp_path / "log", os.O_RDONLY | os.O_NONBLOCK)
+    script = f": {{}}; test {{#}} = 1 && exit; {lifeline.hold('on')}; {EXEC_FOREVER}"
+    words = ("-j", "1", "--joblog", "log", script, ":::", "x" * 70_000, "y")
+    cli = start(*words, subcommand="map", cwd=tmp_path)
+    lifeline.wait_for("on")
+    cli.signal(signal.SIGTERM)
+    lifeline.wait_for_end()
+    cli.signal(signal.SIGTERM)
+    assert cli.wait() == 143
+    os.close(reader)
 
 
 def test_stopped_job_is_not_in_the_log(start: Start, tmp_path: Path) -> None:

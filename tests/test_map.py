@@ -345,12 +345,15 @@ async def test_a_missing_program_of_one_item_is_its_failure() -> None:
 
 
 async def test_an_item_that_does_not_fit_is_a_failure() -> None:
-    """Its result names the trouble."""
+    """Its result names the trouble, and its output is empty, as of a program that is missing."""
     items = [("a", "b"), ("c",)]
     found = {item: result async for item, result in currant.map("echo {2}", items)}
     assert found["a", "b"].text == "b\n"
     assert isinstance(found["c",].error, CommandError)
     assert (found["c",].status, found["c",].attempts) == ("failed", 0)
+    assert (found["c",].text, found["c",].stderr_text) == ("", "")
+    async for _, result in currant.map("echo {2}", items, capture=False):
+        assert (result.stdout, result.stderr) == (None, None)
 
 
 async def test_a_first_item_that_does_not_fit_is_an_error_before_the_start() -> None:

@@ -331,7 +331,8 @@ class Work(Generic[T]):
                 command = with_name(command, f"{command.name}#{number}")
             check_place(command, self.launcher)
         except CommandError as error:
-            return EndedItem(number, item, None, _refused(f"#{number}", error))
+            output = None if self._settings.policies.capture is False else b""
+            return EndedItem(number, item, None, _refused(f"#{number}", error, output))
         policies = policies_of(command, self._settings.policies)
         life = Lifecycle(command, policies, context)
         self.running[number] = Running(item, life, time.monotonic())
@@ -415,9 +416,25 @@ def _size_of(ended: EndedItem[T] | None) -> int:
     return 0 if result is None else len(result.stdout or b"") + len(result.stderr or b"")
 
 
-def _refused(name: str, error: CommandError) -> Result:
-    """Return the result of an item for which no command could be built."""
-    return Result(name, None, error, "failed", attempts=0, duration=0.0, started_at=None)
+def _refused(name: str, error: CommandError, output: bytes | None) -> Result:
+    """Return the result of an item for which no command could be built.
+
+    Args:
+        name: stands for the name of the command.
+        error: why there is none.
+        output: what was captured; None: nothing is captured.
+    """
+    return Result(
+        name,
+        None,
+        error,
+        "failed",
+        attempts=0,
+        duration=0.0,
+        started_at=None,
+        stdout=output,
+        stderr=output,
+    )
 
 
 def _do_nothing(_: str) -> None:

@@ -90,18 +90,14 @@ INPUT_OPTIONS = (
     click.option(
         "--block",
         type=parse_size,
-        default="1M",
-        show_default=True,
         metavar="BYTES",
-        help="With --stdin: the size of a block, with the unit k, M or G.",
+        help="With --stdin: the size of a block, with the unit k, M or G.  [default: 1M]",
     ),
     click.option(
         "--recend",
         type=_parse_record_end,
-        default=r"\n",
-        show_default=True,
         metavar="TEXT",
-        help="With --stdin: what ends a record.",
+        help=r"With --stdin: what ends a record.  [default: \n]",
     ),
 )
 
@@ -266,8 +262,8 @@ class _MapCommand(click.Command):
         """Take ``--header :``, as GNU parallel writes it, for ``--header``."""
         if "--header" in args:
             parsed = self.make_parser(ctx).parse_args(list(args))[0]
-            words = parsed["words"]
-            if "header" in parsed and words[:1] == (":",):
+            words = parsed["words"]  # No sequence if there are none.
+            if "header" in parsed and isinstance(words, tuple) and words[:1] == (":",):
                 del args[len(args) - len(words)]
         return super().parse_args(ctx, args)
 

@@ -13,6 +13,7 @@ job.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -35,6 +36,8 @@ __all__ = ["JobLog", "create_job_log", "logged_exit", "reopen_job_log"]
 UNKNOWN = -1
 """The exit value of a job that did not end by itself: it timed out, or its host was lost."""
 
+_READ_AND_ADD = os.O_RDWR | os.O_APPEND
+
 NOT_LOGGED = ("stopped", "skipped")
 """The statuses of jobs that have to run again."""
 
@@ -47,11 +50,13 @@ class JobLog:
     Attributes:
         path: the path of the file.
         logged: the jobs of earlier runs; None if the log was created anew.
+        may_block: whether a write may have to wait, as for the reader of a pipe.
     """
 
     def __init__(self, path: str, fd: int, logged: LoggedJobs | None = None) -> None:
         self.path: str = path
         self.logged: LoggedJobs | None = logged
+        self.may_block: bool = not _is_file(fd)
         self._fd = fd
         self._has_begun = False
 
@@ -134,11 +139,13 @@ def reopen_job_log(path: str, *, must_exist: bool = False) -> JobLog:
 def _opened(path: str, flags: int) -> Generator[int]:
     """Open and lock a file; close it again only if an error leaves the block."""
     try:
-        fd = os.open(path, os.O_RDWR | os.O_APPEND | flags, 0o666)
+        fd = _open_pipe(path) if _is_pipe(path) else os.open(path, _READ_AND_ADD | flags, 0o666)
     except OSError as error:
-        raise JobLogError(path, f"cannot open the file: {error.strerror}") from error
+        reason = "no program reads the pipe" if error.errno == errno.ENXIO else error.strerror
+        raise JobLogError(path, f"cannot open the file: {reason}") from error
     try:
-        _lock(path, fd)
+        if _is_file(fd):
+            _lock(path, fd)
         yield fd
     except OSError as error:
         os.close(fd)
@@ -146,6 +153,23 @@ def _opened(path: str, flags: int) -> Generator[int]:
     except BaseException:
         os.close(fd)
         raise
+
+
+def _open_pipe(path: str) -> int:
+    """Open a pipe for writing alone.
+
+    A reader of its own would keep it open when the other reader is gone: the log would fill the
+    pipe, and wait forever.
+    """
+    fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+    os.set_blocking(fd, True)
+    return fd
+
+
+def _is_pipe(path: str) -> bool:
+    with suppress(OSError):
+        return stat.S_ISFIFO(os.stat(path).st_mode)
+    return False
 
 
 def _lock(path: str, fd: int) -> None:
@@ -156,7 +180,7 @@ def _lock(path: str, fd: int) -> None:
             path, "another run of currant writes to the file; wait for its end, or use another file"
         ) from None
     except OSError:
-        return  # This file system, or this kind of file, has no locks.
+        return  # This file system has no locks.
 
 
 def _is_file(fd: int) -> bool:

@@ -18,7 +18,12 @@ from currant._values.errors import CurrantError
 from currant._values.printable import printable
 from currant.cli._ci.annotations import Annotations, is_on_github
 from currant.cli._ci.step_summary import add_to_summary
-from currant.cli._errors import report_error, showing_warnings, status_without_output
+from currant.cli._errors import (
+    OutputError,
+    report_error,
+    showing_warnings,
+    status_without_output,
+)
 from currant.cli._map.command_options import is_folded
 from currant.cli._map.ended import Ended
 from currant.cli._map.exit_status import OTHER_ERROR, exit_status
@@ -260,6 +265,8 @@ class _Run:
         match error:
             case CurrantError() | OSError() if self._reasons:
                 return self._reasons[0]  # The error came after that.
+            case OutputError(__cause__=BrokenPipeError()):
+                return STATUS_BROKEN_PIPE
             case CurrantError():
                 status = report_error(error)
                 return OTHER_ERROR if self._work.has_started else status

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_options"]
 
+_FORMS = ("null", "header", "colsep", "csv", "tsv", "jsonl")
+"""The options that say how values are written."""
+
 EXCLUSIVE = (
     ("csv", "tsv"),
     ("csv", "jsonl"),
@@ -23,6 +26,7 @@ EXCLUSIVE = (
     ("colsep", "csv"),
     ("colsep", "tsv"),
     ("colsep", "jsonl"),
+    ("header", "jsonl"),
     ("raw", "line"),
     ("raw", "tag"),
     ("keep_order", "line"),
@@ -34,11 +38,14 @@ EXCLUSIVE = (
     ("retry_failed", "resume"),
     ("retry_failed", "resume_failed"),
     ("retry_failed", "stdin"),
+    *(("stdin", form) for form in _FORMS),
+    *(("retry_failed", form) for form in (*_FORMS, "per_job", "arg_file")),
 )
 """The options that cannot be combined."""
 
 NEEDED: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("resume", "resume_failed"), ("joblog",)),
+    **dict.fromkeys(("block", "recend"), ("stdin",)),
     **dict.fromkeys(("per_host", "forward_env", "ssh", "python"), ("hosts", "hosts_file")),
 }
 """The options that need one of these others."""
@@ -60,4 +67,4 @@ def check_options(options: MapOptions) -> None:
 
 
 def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+    return "--max-args" if name == "per_job" else f"--{name.replace('_', '-')}"

@@ -31,8 +31,8 @@ class MapOptions(HostOptions):
     tsv: bool
     jsonl: bool
     stdin: bool
-    block: int
-    recend: bytes
+    block: int | None
+    recend: bytes | None
     keep_order: bool
     line: bool | None
     """Whether to show whole lines as they come; False: ``--group`` was given."""

@@ -169,7 +169,7 @@ class Output(Discard):
         Raises:
             OutputError: the log cannot be written.
         """
-        if self._folder is not None:
+        if self._folder is not None or (log is not None and log.may_block):
             await self._put(_Kept(ended, log))
         elif log is not None:
             log.add(ended)
@@ -233,11 +233,7 @@ class Output(Discard):
                     self._show_ended(message)
                     self._jobs.pop(message.number, None)
                 case _Kept(ended, log):
-                    assert self._folder is not None
-                    self._kept.discard(ended.number)
-                    self._folder.end(ended)
-                    if log is not None:
-                        log.add(ended)
+                    self._complete(ended, log)
                 case _Again(number):
                     self._held.discard(number)
                     if self._folder is not None:
@@ -266,6 +262,14 @@ class Output(Discard):
             self._kept.add(number)
             folder.begin(number, self._jobs[number].row)
         folder.write(number, batch.stream, batch.data)
+
+    def _complete(self, ended: Ended, log: JobLog | None) -> None:
+        """Write how a job ended, to its folder first."""
+        if self._folder is not None:
+            self._kept.discard(ended.number)
+            self._folder.end(ended)
+        if log is not None:
+            log.add(ended)
 
     def _show_ended(self, ended: Ended) -> None:
         """Show the output of a job that has ended, if it was held back."""

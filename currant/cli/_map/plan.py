@@ -49,6 +49,9 @@ __all__ = ["Plan", "prepare"]
 
 STDIN = 0
 
+BLOCK_SIZE = 1 << 20
+"""Bytes of a block of stdin by default."""
+
 UNQUOTED = re.compile(r"[$`*?\[~]")
 """Signs of a variable, a substitution, a pattern or a home folder: such a line needs a shell."""
 
@@ -126,7 +129,7 @@ async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitSta
                 on_skip=plan.note_skipped,
             )
     pace = Pace(options["delay"], options["max_load"], options["memfree"])
-    if pace != Pace():
+    if pace != Pace() and not options["dry_run"]:
         plan.pacer = Pacer(pace)
         plan.jobs = plan.pacer.paced(plan.jobs)
     return plan
@@ -148,8 +151,8 @@ def _plan_of_blocks(
         raise CommandError("with --stdin the input is stdin, so no ::: can follow")
     blocks = BlockReader(
         ChunkReader("stdin", STDIN),
-        size=options["block"],
-        record_end=options["recend"],
+        size=options["block"] or BLOCK_SIZE,
+        record_end=b"\n" if options["recend"] is None else options["recend"],
         records=options["per_job"],
     )
     template = _template(words, options, names=None, columns=0)
