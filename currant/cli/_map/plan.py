@@ -14,7 +14,7 @@ from currant._batch.rows import Row
 from currant._batch.template import Template
 from currant._values.command import Command, with_stdin, with_words
 from currant._values.errors import CommandError
-from currant._values.shell_syntax import why_shell, with_exec
+from currant._values.shell_syntax import join_lines, why_shell, with_exec
 from currant.cli._errors import print_error
 from currant.cli._map.arguments import split_arguments
 from currant.cli._map.blocks import BlockReader
@@ -52,8 +52,9 @@ STDIN = 0
 BLOCK_SIZE = 1 << 20
 """Bytes of a block of stdin by default."""
 
-UNQUOTED = re.compile(r"[$`*?\[~]")
-"""Signs of a variable, a substitution, a pattern or a home folder: such a line needs a shell."""
+UNQUOTED = re.compile(r"[$`*?\[~\n] | (?: ^ | \s ) \#", re.VERBOSE)
+"""Signs of a variable, a substitution, a pattern, a home folder, a second line or a comment: such a
+template needs a shell."""
 
 NO_COMMAND = "give a command, such as: currant map gzip {} ::: FILE..."
 
@@ -206,7 +207,7 @@ def _template(
     given = command_options(options)
     line = words[0] if len(words) == 1 else None
     if line is not None:
-        shell = options["shell"] or bool(why_shell(line) or UNQUOTED.search(line))
+        shell = options["shell"] or bool(why_shell(line) or UNQUOTED.search(join_lines(line)))
         return Template(line, names=names, columns=columns, shell=shell, options=given)
     return Template(words, names=names, columns=columns, shell=options["shell"], options=given)
 
