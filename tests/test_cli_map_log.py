@@ -297,6 +297,26 @@ def test_stopped_job_is_not_in_the_log(start: Start, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("arguments", "names"),
+    [
+        (("--junit", "file", "echo", "::::", "./file"), ":::: and --junit"),
+        (("--trace", "file", "-a", "file", "echo"), ":::: and --trace"),
+        (("--junit", "file", "--retry-failed", "file"), "--retry-failed and --junit"),
+        (("--joblog", "new", "--trace", "new", "echo", ":::", "a"), "--joblog and --trace"),
+    ],
+)
+def test_log_or_report_takes_the_place_of_no_other_file(
+    arguments: Sequence[str], names: str, tmp_path: Path
+) -> None:
+    """The mistake would cost the file of values, or mix two files."""
+    (tmp_path / "file").write_text("a\n")
+    status, out, err = run_map(*arguments, cwd=tmp_path)
+    assert (status, out) == (2, b"")
+    assert err.decode() == f"currant: {names} name the same file, {arguments[1]}\n"
+    assert (os.listdir(tmp_path), (tmp_path / "file").read_text()) == (["file"], "a\n")
+
+
+@pytest.mark.parametrize(
     "arguments",
     [("echo {typo}", ":::", "a"), ("no-such-program", ":::", "a"), ("echo", "::::", "x")],
 )

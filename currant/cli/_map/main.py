@@ -24,10 +24,12 @@ from currant.cli._errors import (
     showing_warnings,
     status_without_output,
 )
+from currant.cli._map.arguments import split_arguments
 from currant.cli._map.command_options import is_folded
 from currant.cli._map.ended import Ended
 from currant.cli._map.exit_status import OTHER_ERROR, exit_status
 from currant.cli._map.json_lines import json_line
+from currant.cli._map.option_rules import check_files
 from currant.cli._map.output import Output
 from currant.cli._map.plan import prepare
 from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
@@ -75,6 +77,7 @@ def run_map(words: Sequence[str], options: MapOptions) -> int:
 
 
 async def _main(words: Sequence[str], options: MapOptions) -> int:
+    check_files(split_arguments(words, options["arg_file"])[1], options)
     if options["junit"] is not None and not options["dry_run"]:
         from currant.cli._ci.junit import remove_report  # noqa: PLC0415 - for --junit alone
 

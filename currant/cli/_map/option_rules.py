@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from currant.cli._map.arguments import Group
     from currant.cli._map.options import MapOptions
 
-__all__ = ["check_options"]
+__all__ = ["check_files", "check_options"]
 
 _FORMS = ("null", "header", "colsep", "csv", "tsv", "jsonl")
 """The options that say how values are written."""
@@ -64,6 +66,34 @@ def check_options(options: MapOptions) -> None:
     for name, others in NEEDED.items():
         if name in given and given.isdisjoint(others):
             raise CommandError(f"{_flag(name)} requires {' or '.join(map(_flag, others))}")
+
+
+def check_files(groups: Sequence[Group], options: MapOptions) -> None:
+    """Check that no log or report takes the place of another one, or of a file that is read.
+
+    Raises:
+        CommandError: it would.
+    """
+    places: dict[str, str] = {}
+    for flag, path, is_read in _files(groups, options):
+        place = os.path.realpath(path)
+        if os.path.exists(place) and not os.path.isfile(place):
+            continue  # A pipe or a device may have several uses.
+        other = places.setdefault(place, flag)
+        if other != flag and not is_read:
+            raise CommandError(f"{other} and {flag} name the same file, {path}")
+
+
+def _files(groups: Sequence[Group], options: MapOptions) -> Iterator[tuple[str, str, bool]]:
+    """Yield the option and the path of each file, and whether it is read; those come first."""
+    for group in groups:
+        if group.are_files:
+            yield from (("::::", path, True) for path in group.words if path != "-")
+    yield from (("--env-file", path, True) for path in options["env_file"])
+    for name in ("retry_failed", "joblog", "junit", "trace"):
+        path = options[name]
+        if path is not None:
+            yield _flag(name), path, False
 
 
 def _flag(name: str) -> str:
