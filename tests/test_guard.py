@@ -24,7 +24,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from currant import Command, LocalLauncher, Runner
+from currant import Command, LaunchError, LocalLauncher, Runner
 from currant._process.guard import LINE_LENGTH, SCRIPT, OrphanGuard
 from currant._process.spawn import default_start
 from currant._process.stop import StopSpec
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 
 OTHER = uuid4().hex[:16]
 
-RUN = uuid4().hex
+RUN = uuid4().hex[:16]
 """A run for the script to sweep: unique, because the same tests may run twice on a machine."""
 
 # ---- when the program dies ----
@@ -795,8 +795,15 @@ async def test_register_has_the_groups_that_exist() -> None:
         assert registered(guard) == ["= 200", "12 2 1000000000 mixed"]
         guard.register(13, StopSpec(SIGTERM, 1.0))
         assert registered(guard) == ["= 200", "13 15 10", "12 2 1000000000 mixed"]
+        with guard.expecting("f00") as line:
+            assert registered(guard)[-1] == "? f00"
+            guard.register(14, StopSpec(SIGTERM, 1.0), line)
+            assert registered(guard)[-1] == "14 15 10"
+        assert registered(guard)[-1] == "14 15 10"
+        guard.unregister(14)
         with guard.expecting("f00"):
             assert registered(guard)[-1] == "? f00"
+        assert registered(guard) == ["= 200", "13 15 10", "12 2 1000000000 mixed"]
         guard.lower_escapee_grace()
         assert registered(guard)[0] == "= 200"
         guard.unregister(12)
@@ -834,9 +841,9 @@ async def test_group_is_registered_before_another_task_runs(
         started.set()
         return process
 
-    def note_add(guard: OrphanGuard, group: int, how: StopSpec) -> None:
+    def note_add(guard: OrphanGuard, group: int, how: StopSpec, line: int) -> None:
         added.append(group)
-        add(guard, group, how)
+        add(guard, group, how, line)
 
     monkeypatch.setattr(OrphanGuard, "register", note_add)
     async with Runner({"c": "sleep 9999"}, launcher=LocalLauncher(_start=note_start)) as runner:
@@ -865,6 +872,22 @@ async def test_guard_knows_of_a_start_before_its_process_has_a_group(leftovers: 
         assert not [line for line in registered(guard) if line.startswith("? ")]
     finally:
         await guard.aclose()
+
+
+@pytest_anyio
+async def test_process_that_cannot_be_registered_is_ended(
+    lifeline: Lifeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its start has failed, so a restart policy may start the command again at once."""
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(OrphanGuard, "register", fail)
+    async with LocalLauncher() as launcher:
+        with pytest.raises(LaunchError, match="MemoryError"):
+            await launcher.launch(Command.shell(f"{lifeline.hold('a')}; {EXEC_FOREVER}"))
+        lifeline.ended()
 
 
 @pytest_anyio

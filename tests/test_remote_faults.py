@@ -35,7 +35,7 @@ from currant._remote.launcher import RemoteLauncher
 from currant._remote.shipment import payload
 from currant._system.files import enlarge_pipe
 from currant._values.errors import HostLostError
-from tests.agents import over_pipe
+from tests.agents import children_of, over_pipe
 from tests.lifeline import Lifeline
 from tests.system import needs_proc
 from tests.waiting import FOREVER, LIMIT
@@ -328,6 +328,18 @@ async def test_files_are_closed_when_nobody_uses_them() -> None:
         async with RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT)):
             assert transport.is_listening
             transport.send(Kind.GONE, 0)
+
+
+async def test_command_that_is_reported_as_failed_does_not_run() -> None:
+    """A limit for the size of files holds for the register of the guard, too."""
+    started = 0
+    async with over_pipe(before="ulimit -f 1") as launcher:
+        with pytest.raises(LaunchError, match="File too large"):
+            while True:
+                await launcher.launch(Command(["sleep", "9999"]))
+                started += 1
+        guard = 1
+        assert len(children_of(launcher.connection.agent_pid)) == guard + started
 
 
 async def test_hold_during_the_release_of_the_last_one_counts() -> None:

@@ -80,6 +80,7 @@ class OrphanGuard:
         self._register: int | None = None
         self._escapee_ticks = 0
         self._lines: dict[int, int] = {}  # the line numbers of the groups
+        self._expected: set[int] = set()  # the line numbers of the processes that are being started
         self._free_lines: list[int] = []
         self._line_count = 1  # the first line has the grace of escapees
 
@@ -139,7 +140,7 @@ class OrphanGuard:
             self._write(0, "")
 
     @contextmanager
-    def expecting(self, run: str) -> Generator[None]:
+    def expecting(self, run: str) -> Generator[int]:
         """Have the guard wait for the exec of a process that is being started in the block.
 
         Until its exec, such a process has neither a registered group nor a mark, and it outlives
@@ -147,26 +148,37 @@ class OrphanGuard:
 
         Args:
             run: the run of the process, which may be another one.
+
+        Yields:
+            The line of the register for the group of the process.
         """
         number = self._take_line()
         self._write(number, f"? {run}")
+        self._expected.add(number)
         try:
-            yield
+            yield number
         finally:
-            self._write(number, "")
-            self._free_lines.append(number)
+            if number in self._expected:
+                self._expected.remove(number)
+                self._free(number)
 
-    def register(self, group: int, spec: StopSpec) -> None:
-        """Have the guard end a process group if this program dies."""
-        self._lines[group] = number = self._take_line()
+    def register(self, group: int, spec: StopSpec, line: int | None = None) -> None:
+        """Have the guard end a process group if this program dies.
+
+        Args:
+            group: the number of the group.
+            spec: how to end it.
+            line: the line of `expecting`, which needs no more room; None: another line.
+        """
+        self._lines[group] = number = self._take_line() if line is None else line
         mode = "" if spec.kill_mode == "group" else f" {spec.kill_mode}"
         self._write(number, f"{group} {spec.signal} {_ticks(spec.grace)}{mode}")
+        self._expected.discard(number)
 
     def unregister(self, group: int) -> None:
-        """Have the guard forget a process group, which is gone."""
-        number = self._lines.pop(group)
-        self._write(number, "")
-        self._free_lines.append(number)
+        """Have the guard forget a process group, which is gone; it may not be registered."""
+        if (number := self._lines.pop(group, None)) is not None:
+            self._free(number)
 
     async def aclose(self) -> None:
         """Ask the helper to exit, and wait for that.
@@ -216,6 +228,10 @@ class OrphanGuard:
             return self._free_lines.pop()
         self._line_count += 1
         return self._line_count - 1
+
+    def _free(self, number: int) -> None:
+        self._write(number, "")
+        self._free_lines.append(number)
 
     def _write(self, number: int, line: str) -> None:
         """Write a line of the register: a single call, so that the line is never half written."""

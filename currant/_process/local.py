@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._process.child import SpawnSpec
+from currant._process.child import Child, SpawnSpec
 from currant._process.child_group import ChildGroup
 from currant._process.containment import Containment, Members
 from currant._process.escapees import CannotSearch, Escapees
@@ -37,6 +37,7 @@ from currant._process.stop import Stopper, StopSpec
 from currant._system.dispositions import sigchld_is_ignored
 from currant._system.file_states import FileStates
 from currant._system.forks import close_in_forks
+from currant._system.groups import kill_unreaped
 from currant._system.listeners import ServerOwners
 from currant._system.marks import VARIABLE, mark
 from currant._values.errors import (
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
     from typing import Self
+
+    from anyio.abc import Process
 
     from currant._process.containment import Admission, ContainmentOption
     from currant._system.accounts import Credentials
@@ -249,7 +252,7 @@ class LocalLauncher:
         words = _words_to_run(command, credentials, admission)
         files = FileStates(command.cwd, command.probe_files)
         stdio = _open_stdio(command)
-        with self._guard.expecting(run), stdio as (stdin, stdout, stderr):
+        with self._guard.expecting(run) as line, stdio as (stdin, stdout, stderr):
             if credentials is not None and credentials.user is not None:
                 stdio.give_to(credentials.user)
             spec = SpawnSpec(
@@ -267,24 +270,37 @@ class LocalLauncher:
             )
             self._guard.raise_escapee_grace(grace)
             child = await with_retries(self._start_process, spec)
-            # Before anything else is awaited: only the guard would end the group if we died now.
-            self._guard.register(child.pid, stop_spec)
-            self._escapees.note_start(child.pid, in_own_session=command.new_session)
-            group = ChildGroup(name, child, self._guard.unregister)
-            owners = ServerOwners(child.pid, f"{VARIABLE}={own_mark}".encode(), self._run)
-            stopper = Stopper(group, self.limits.reap, stop_spec.kill_mode)
-            process = LocalProcess(
-                group,
-                stopper,
-                None if admission is None else Members(admission.group, self.limits.reap),
-                stdio,
-                owners,
-                files,
-                self.limits,
-                self._forget,
-            )
-            self._processes[process] = group
+            try:
+                # Before another await: only the guard would end the group if we died now.
+                self._guard.register(child.pid, stop_spec, line)
+                self._escapees.note_start(child.pid, in_own_session=command.new_session)
+                group = ChildGroup(name, child, self._guard.unregister)
+                owners = ServerOwners(child.pid, f"{VARIABLE}={own_mark}".encode(), self._run)
+                stopper = Stopper(group, self.limits.reap, stop_spec.kill_mode)
+                process = LocalProcess(
+                    group,
+                    stopper,
+                    None if admission is None else Members(admission.group, self.limits.reap),
+                    stdio,
+                    owners,
+                    files,
+                    self.limits,
+                    self._forget,
+                )
+                self._processes[process] = group
+            except BaseException:  # No memory is left, for example.
+                await self._give_up(child)
+                raise
         return process
+
+    async def _give_up(self, child: Child | Process) -> None:
+        """Kill the group of a process that was started just now, and reap the process."""
+        kill_unreaped(child.pid)
+        with anyio.CancelScope(shield=True):  # Bounded: nothing survives SIGKILL for long.
+            await child.wait()
+        if isinstance(child, Child):
+            child.close()
+        self._guard.unregister(child.pid)
 
     def _known_groups(self) -> set[int]:
         """Return the groups that are not escapees: running groups, and groups that do not die."""
