@@ -1,4 +1,4 @@
-"""The line that says that all commands are ready."""
+"""The lines that say that all commands are ready, or that one was not when it ended."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ MIGRATE_STARTED, WEB_STARTED = Started("migrate", 2, 1, 0.0), Started("web", 3, 
 MIGRATED = Exited("migrate", Exit(0, None), 1, 0.0)
 FAILED = Exited("migrate", Exit(1, None), 1, 0.0)
 STOPPED = Exited("migrate", Exit(0, None, stopped=True), 1, 0.0)
+
+DB_ENDED = Exited("db", Exit(0, None), 1, 0.0)
 
 ALL = "all 3 commands are ready"
 
@@ -58,3 +60,22 @@ def test_no_line_repeats_what_the_last_message_says(commands: list[Command]) -> 
     remark = ReadyRemark(commands)
     for message in (DB_STARTED, DB_READY, MIGRATE_STARTED, WEB_STARTED):
         assert remark(message) is None
+
+
+@pytest.mark.parametrize(
+    ("messages", "last"),
+    [
+        ([DB_STARTED, DB_ENDED], "db ended before it was ready"),
+        ([DB_STARTED, DB_READY, DB_ENDED], None),
+        ([DB_STARTED, Exited("db", Exit(1, None), 1, 0.0)], None),
+        ([DB_STARTED, Exited("db", Exit(0, None, stopped=True), 1, 0.0)], None),
+    ],
+)
+def test_end_before_the_command_is_ready_is_told_if_it_looks_like_a_success(
+    messages: list[EventMessage], last: str | None
+) -> None:
+    """The exit code is 0, and still the command has failed."""
+    for commands in ([DB], [DB, WEB]):
+        remark = ReadyRemark(commands)
+        said = [remark(each) for each in messages]
+        assert said == [None] * (len(messages) - 1) + [last]

@@ -1,4 +1,7 @@
-"""Lines about all commands: that all are ready, and which command's end stops the others."""
+"""Lines about commands: that all are ready, and what an end means.
+
+The end of a command may stop the others, or be a failure although its exit code is a success.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,7 @@ from currant._values.errors import CannotStopError
 from currant._values.messages import Aborted, Exited, Failed, Skipped
 from currant._values.policies import StopReason
 from currant._values.printable import printable
-from currant._values.state import QUEUED, state_after
+from currant._values.state import QUEUED, is_expected, state_after
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +27,9 @@ __all__ = ["ReadyRemark", "StopRemark"]
 class ReadyRemark:
     """Adds a line to the message with which all commands are ready for the first time.
 
+    It also says that a command has failed because it ended before it was ready: the exit code alone
+    may look like a success.
+
     A command without a probe is ready when it runs, and so is a command that has succeeded.  If no
     command has a probe, the lines about their starts say enough.
 
@@ -34,17 +40,20 @@ class ReadyRemark:
     def __init__(self, commands: Sequence[Command]) -> None:
         self._commands = {str(command.name): command for command in commands}
         self._states: dict[str, CommandState] = {}
-        has_probe = any(command.ready is not None for command in commands)
-        self._is_said = len(commands) == 1 or not has_probe
+        self._has_probe = any(command.ready is not None for command in commands)
+        self._is_said = len(commands) == 1
 
     def __call__(self, message: EventMessage) -> str | None:
         """Return the line that follows the text of `message`; None if there is none."""
         name = message.command
-        if self._is_said or name is None:
+        if not self._has_probe or name is None:
             return None
-        before = self._states.get(name, QUEUED)
-        self._states[name] = state_after(message, before, self._commands.get(name))
-        if not all(map(self._is_ready, self._commands)):
+        before, command = self._states.get(name, QUEUED), self._commands.get(name)
+        after = self._states[name] = state_after(message, before, command)
+        if isinstance(message, Exited) and after.phase == "failed" and after.error is None:
+            is_success = is_expected(message.exit, command)
+            return f"{printable(name)} ended before it was ready" if is_success else None
+        if self._is_said or not all(map(self._is_ready, self._commands)):
             return None
         self._is_said = True
         return f"all {len(self._commands)} commands are ready"
