@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from currant import CommandError
+from currant.config._procfile import read_procfile
 from tests.clis import environment, lines_of, plain
 from tests.waiting import EXEC_FOREVER, LIMIT
 
@@ -296,11 +298,24 @@ def test_invalid_utf8_reaches_the_shell_unchanged(run: Run, tmp_path: Path) -> N
 # ---- usage errors ----
 
 
+def test_advice_to_write_a_configuration_is_for_a_missing_procfile(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """`currant init` would read the same Procfile, so it does not help with one that is wrong."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(CommandError, match=r"No such file .*; 'currant init' writes"):
+        read_procfile("Procfile")
+    (tmp_path / "Procfile").mkdir()
+    with pytest.raises(CommandError, match=r"cannot read the Procfile Procfile: Is a directory$"):
+        read_procfile("Procfile")
+
+
 @pytest.mark.parametrize(
     ("procfile", "arguments", "message"),
     [
         (None, [], "cannot read the Procfile Procfile: No such file"),
         (None, ["-f", "there/Proc"], "cannot read the Procfile there/Proc: No such file"),
+        (None, ["-f", "/dev/zero"], "/dev/zero is larger than 1 MiB, so it is no Procfile"),
         ("a: {}\n\nb {}\n", [], "Procfile, line 3: 'b {}' is not"),
         ("a: {}\nb:\n", [], "Procfile, line 2: 'b:' is not"),
         ("a: {}\n:x\n", [], "line 2"),

@@ -37,6 +37,9 @@ DEFAULT_PORT = 5000
 PORTS_PER_TYPE = 100
 """The distance between the first ports of two successive process types."""
 
+MAX_SIZE = 1 << 20
+"""The most characters of a Procfile.  A larger file, such as a device, is a mistake."""
+
 _LINE = re.compile(r"([A-Za-z0-9_-]+):\s*(\S.*)")
 
 
@@ -96,10 +99,14 @@ def read_procfile(path: str) -> dict[str, str]:
     try:
         # Bytes that are not valid UTF-8 reach the shell unchanged.
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
-            lines = file.read().split("\n")
+            text = file.read(MAX_SIZE + 1)
     except OSError as error:
-        advice = "; 'currant init' writes a currant.toml" if path == DEFAULT_PROCFILE else ""
+        is_usual = path == DEFAULT_PROCFILE and isinstance(error, FileNotFoundError)
+        advice = "; 'currant init' writes a currant.toml" if is_usual else ""
         raise CommandError(f"cannot read the Procfile {path}: {error.strerror}{advice}") from error
+    if len(text) > MAX_SIZE:
+        raise CommandError(f"{path} is larger than {MAX_SIZE >> 20} MiB, so it is no Procfile")
+    lines = text.split("\n")
     processes: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         text = line.strip()
