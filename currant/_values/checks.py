@@ -73,7 +73,8 @@ def check_account(what: str, value: object) -> None:
     if isinstance(value, str) and value:
         check_encodable(what, value)
     elif not (is_int and 0 <= cast("int", value) <= MAX_ACCOUNT):
-        raise CommandError(f"{what} must be a name or a number >= 0, not {value!r}")
+        bounds = f"from 0 to {MAX_ACCOUNT}"
+        raise CommandError(f"{what} must be a name or a number {bounds}, not {value!r}")
 
 
 def check_choice(what: str, value: object, choices: Sequence[str]) -> None:

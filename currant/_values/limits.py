@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import cast
 
-from currant._values.errors import CommandError
+from currant._values.checks import check_count
 
 __all__ = ["Limits"]
 
@@ -42,7 +41,7 @@ class Limits:
         core: bytes of a core dump (RLIMIT_CORE); 0: none.
 
     Raises:
-        CommandError: a limit is no integer, or is negative.
+        CommandError: a limit is no integer, negative or too large.
     """
 
     memory: int | None = None
@@ -58,6 +57,5 @@ class Limits:
 
 
 def _check_limit(what: str, value: object, minimum: int) -> None:
-    is_int = isinstance(value, int) and not isinstance(value, bool)
-    if value is not None and not (is_int and minimum <= cast("int", value) <= MAX_LIMIT):
-        raise CommandError(f"the limit {what} must be an integer >= {minimum}, not {value!r}")
+    if value is not None:
+        check_count(f"the limit {what}", value, MAX_LIMIT, minimum=minimum)
