@@ -55,6 +55,9 @@ def test_command_has_the_environment_of_a_command_of_the_configuration(
     [
         (["wob", "--", "true"], b"there is no process 'wob' in the Procfile; did you mean 'web'?"),
         (["web"], b"give the command to run: currant exec web -- COMMAND"),
+        (["web", ""], b"give the command to run: currant exec web -- COMMAND"),
+        (["web." + "9" * 5000, "true"], b"there is no process 'web.9"),
+        (["-e", "nul", "web", "true"], b"the variable A contains a NUL byte"),
         (["web", "no-such-program"], b"there is no program 'no-such-program' in the PATH"),
     ],
 )
@@ -62,6 +65,7 @@ def test_wrong_name_or_command_is_an_error(
     run: Run, application: Path, words: list[str], text: bytes
 ) -> None:
     """A mistake is one line, and the status is 2."""
+    (application / "nul").write_text("A=\0")
     ended = run(*words, subcommand="exec", cwd=application)
     assert (ended.status, ended.out) == (2, b"")
     assert ended.err.startswith(b"currant: " + text)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from currant._values.errors import CommandError, CurrantError, suggestion
+from currant._values.variables import checked_env
 from currant.cli._config_options import FILE_OPTIONS, complete_command
 from currant.cli._errors import report_error
 from currant.cli._host_options import add_options
@@ -63,7 +64,7 @@ def run_with_environment(
     Example: currant exec web -- python manage.py shell
     """
     command = list(words[1:] if words[:1] == ("--",) else words)
-    if not command:
+    if not command or not command[0]:
         raise click.UsageError(f"give the command to run: currant exec {name} -- COMMAND")
     try:
         found = find_environment(name, files, env)
@@ -101,7 +102,7 @@ def find_environment(name: str, files: Sequence[str], env: str | None) -> Proces
 
 
 def _environment_of_process(name: str, application: Application) -> ProcessEnvironment:
-    numbered = re.fullmatch(r"(.+)\.([1-9][0-9]*)", name)
+    numbered = re.fullmatch(r"(.+)\.([1-9][0-9]{0,4})", name)
     process_type, number = (numbered[1], int(numbered[2])) if numbered else (name, 1)
     select_processes(application.processes, [process_type])
     counts = dict.fromkeys(application.processes, 1) | {process_type: number}
@@ -110,7 +111,7 @@ def _environment_of_process(name: str, application: Application) -> ProcessEnvir
     wanted = f"{process_type}.{number}"
     instance = next(each for each in instances if each.name == wanted)
     cwd = os.path.dirname(application.procfile) or None
-    return ProcessEnvironment(cwd, instance_variables(instance, application.variables))
+    return ProcessEnvironment(cwd, checked_env(instance_variables(instance, application.variables)))
 
 
 def _exec(command: list[str], environment: Mapping[str, str]) -> NoReturn:
