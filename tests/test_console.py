@@ -182,6 +182,7 @@ async def test_times_are_local(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"prefix": "{name[0]}"}, "unknown field {name[0]}"),
         ({"prefix": "{} "}, "unknown field {}"),
         ({"prefix": "{name"}, "prefix '{name'"),
+        ({"prefix": "{pid:>100000}"}, "the format '>100000' has a number of more than five"),
         ({"prefix": "{pid:%H}"}, "prefix '{pid:%H}'"),
         ({"prefix": "{name!x}"}, "prefix '{name!x}'"),
         ({"timestamps": "{"}, "timestamps"),

@@ -7,6 +7,7 @@ when it is first used.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -97,6 +98,9 @@ EVENT_FIELDS: dict[Event, dict[str, object]] = {
     "host_lost": {"time": FIELDS["time"], "host": "a", "error": "is lost"},
 }
 """The fields that the template for an event may have."""
+
+_HUGE = re.compile(r"[0-9]{6}")
+"""A width in a format that is a mistake in any case."""
 
 
 @dataclass(slots=True)
@@ -313,6 +317,8 @@ def _with_default_formats(template: str, known: Iterable[str]) -> Iterator[str]:
         if field not in known:
             fields = ", ".join(f"{{{name}}}" for name in known)
             raise ValueError(f"unknown field {{{field}}}; the fields are {fields}")
+        if form and _HUGE.search(form):  # Already the check would take all memory.
+            raise ValueError(f"the format {form!r} has a number of more than five digits")
         if conversion:
             yield f"{{{field}!{conversion}:{form}}}"
         else:
