@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import random
 import signal
+from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-from currant import Command, Exit, Line, RestartPolicy, Runner
+from currant import Command, Exit, Line, RestartPolicy, Runner, open_process
 from currant.testing import FakeLauncher, Script
-from tests.waiting import FOREVER
+from tests.waiting import FOREVER, LIMIT
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from currant import Job
 
 pytestmark = pytest.mark.anyio
 
@@ -119,6 +125,22 @@ async def test_a_restart_in_a_cancelled_scope_is_cancelled() -> None:
                 while runner["c"].state == "running":
                     await checkpoint()
             await runner["c"].restart()
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize(
+    "call", [lambda job: job.send(b"x"), lambda job: job.ready()], ids=["send", "ready"]
+)
+async def test_a_call_in_a_cancelled_block_is_cancelled(
+    call: Callable[[Job], Awaitable[None]],
+) -> None:
+    """It does not raise that the command has ended, which the cancellation has done."""
+    with anyio.fail_after(LIMIT), anyio.CancelScope() as scope:
+        async with open_process(FOREVER) as job:
+            scope.cancel()
+            with anyio.CancelScope(shield=True):
+                assert (await job.wait()).status == "stopped"
+            await call(job)
     assert scope.cancelled_caught
 
 

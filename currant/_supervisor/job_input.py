@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 from anyio.abc import ByteSendStream
-from anyio.lowlevel import checkpoint
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from currant._values.command import PIPE
 from currant._values.errors import CommandError, StdinClosedError
@@ -51,6 +51,7 @@ class JobInput:
             data = given.tobytes()  # A view may have gaps, and elements of several bytes.
         stdin = await self._open()
         if stdin is None:
+            await checkpoint_if_cancelled()  # A cancellation of the block ends the command, too.
             is_running = self._life.attempt.is_running  # A later attempt may have no pipe.
             raise self._closed("it is closed" if is_running else "the command does not run")
         with self._life.context.runner.channel.waiting():

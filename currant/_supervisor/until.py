@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import anyio
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from currant._supervisor.failure import unwrapped
 from currant._supervisor.readiness import why_attempt_not_ready
@@ -62,6 +63,7 @@ async def not_ready_error(life: Lifecycle, unready: Unready) -> NotReadyError:
     attempt, reason = unready
     with anyio.move_on_after(life.context.limits.end_of_output):
         await attempt.output.ended()
+    await checkpoint_if_cancelled()  # A cancellation of the block ends the command, too.
     error = NotReadyError(life.name, reason, attempt.output.tail)
     cause = attempt.outcome.error
     error.__cause__ = None if cause is None else cause.__cause__
