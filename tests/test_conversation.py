@@ -735,6 +735,33 @@ async def test_cancelled_step_over_lines_does_not_hold_up_the_command() -> None:
             await anext(lines)
 
 
+async def test_cancelled_step_leaves_the_iterator_to_another_task() -> None:
+    """The command still waits for the other task, which shares the iterator and reads slowly."""
+    numbers: list[int] = []
+    cancelled, may_go_on = anyio.CancelScope(), anyio.Event()
+
+    async def read(scope: anyio.CancelScope) -> None:
+        with scope:
+            async for line in lines:
+                numbers.append(int(line.text))
+                await may_go_on.wait()
+
+    with anyio.fail_after(LIMIT):
+        async with (
+            open_process(Command.shell("read go; seq 100000")) as job,
+            anyio.create_task_group() as tasks,
+        ):
+            lines = job.lines()
+            tasks.start_soon(read, cancelled)
+            tasks.start_soon(read, anyio.CancelScope())
+            await anyio.wait_all_tasks_blocked()
+            cancelled.cancel()
+            await job.send(b"\n")
+            assert await job.until("exit", timeout=0.3) is None
+            may_go_on.set()
+    assert numbers == list(range(1, 100_001))
+
+
 async def test_cancelled_loop_over_lines_loses_no_line() -> None:
     """Whenever a step of the loop is cancelled, each line is given once."""
     seen: list[str] = []

@@ -124,6 +124,11 @@ class Cursor:
             self._readable.room.notify_all()
 
     @property
+    def is_in_use(self) -> bool:
+        """Whether a task is in `reading`."""
+        return self._steps > 0
+
+    @property
     def has_unread(self) -> bool:
         """Whether there is a byte to read, or a gap to tell."""
         tracks = self._readable.tracks

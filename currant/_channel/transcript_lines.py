@@ -190,7 +190,8 @@ class LineIterator:
             try:
                 await self._read()
             except BaseException:
-                self._leave()
+                if self._cursor is None or not self._cursor.is_in_use:  # by another task
+                    self._leave()
                 raise
 
     async def _read(self) -> None:
