@@ -342,6 +342,18 @@ async def test_command_that_is_reported_as_failed_does_not_run() -> None:
         assert len(children_of(launcher.connection.agent_pid)) == guard + started
 
 
+async def test_agent_without_a_guard_is_a_warning() -> None:
+    """Otherwise nobody would know that its commands may outlive it."""
+    heartbeat = Heartbeat(0.05, LIMIT, LIMIT)
+    with (
+        anyio.fail_after(LIMIT),
+        pytest.warns(RuntimeWarning, match="on h1: currant's orphan guard could not be started"),
+    ):
+        async with over_pipe(before="ulimit -n 11", heartbeat=heartbeat) as launcher:
+            while not launcher.connection._has_warned:
+                await checkpoint()
+
+
 async def test_hold_during_the_release_of_the_last_one_counts() -> None:
     """A driver may be stopped again as soon as it goes on."""
     transport = HostileTransport()

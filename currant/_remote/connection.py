@@ -7,6 +7,8 @@ process that was closed is dropped, because the frame may have crossed the CLOSE
 from __future__ import annotations
 
 import random
+import re
+import warnings
 from contextlib import suppress
 from itertools import count
 from math import inf
@@ -51,6 +53,9 @@ An ssh server drops some of many logins at the same time (MaxStartups, 10 by def
 
 MOST_IDENTITY = 100
 """The most characters of an identity (two numbers and a UUID), and of a Python version."""
+
+WARNING = re.compile(r"RuntimeWarning: (currant's orphan guard .*)")
+"""What the agent writes to its stderr if it is not guarded."""
 
 LAST_WORDS = 0.5
 """Seconds to wait for the last error text of a transport that has ended."""
@@ -128,6 +133,7 @@ class Connection:
         self._persisting = 0  # tasks
         self._change = Notifier()
         self._dying: str | None = None
+        self._has_warned = False
         self.agent_pid = 0
         self.python = ""
         self.cpus = 1
@@ -317,6 +323,7 @@ class Connection:
         """Ping the agent at each interval; the host is lost if the agent is silent for too long."""
         while not self._over.is_set():
             self.peer.ping()
+            self._pass_on_warning()
             woken_at = anyio.current_time() + self._heartbeat.interval
             await anyio.sleep(self._heartbeat.interval)
             now = anyio.current_time()
@@ -329,6 +336,13 @@ class Connection:
                 self._lose(f"it was silent for {self._heartbeat.lost:g} s")
             elif self.peer.is_overdue and not was_suspended:
                 self._lose("it answers, but does not do what it is asked to")
+
+    def _pass_on_warning(self) -> None:
+        """Warn, once, if the agent has warned that no helper would end its commands."""
+        if not self._has_warned and (warning := WARNING.search(self._transport.said())):
+            self._has_warned = True
+            text = f"on {self.host}: {plain(warning[1])}"
+            warnings.warn(text, RuntimeWarning, stacklevel=1)
 
     def _lose(self, reason: str) -> None:
         """Note that the host is lost, or that the agent has ended on request."""
