@@ -182,6 +182,15 @@ def test_name_stands_for_its_column() -> None:
     assert filled("{x}{größe-1}{größe-1/.}{_}{1}{2}", row) == "1d/f.cf31d/f.c"
 
 
+def test_name_of_a_column_may_have_any_characters() -> None:
+    """A name that has a suffix of its own comes before the name without it."""
+    names = ("a b", "2nd", "x/y", "it's", "d.", "{|#}", "1", "#", "")
+    row = Row(("v", "p/q.r", "w", "y", "z", "u", "i", "n", "e"), names)
+    parts = split_text("{a b} {2nd/.} {x/y} {it's} {d.} {{|#}} {1} {#} {{a b}} {b a}", names, None)
+    texts = [part if isinstance(part, str) else part.one_text(row, 7, 1) for part in parts]
+    assert "".join(texts) == "v q w y z u v 7 {a b} {b a}"
+
+
 def test_column_is_found_in_a_row_with_other_columns() -> None:
     """The columns of a row may have another order than the template was made for."""
     (part,) = split_text("{y}", ["x", "y"], None)

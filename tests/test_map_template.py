@@ -158,6 +158,16 @@ def test_line_with_shell_syntax_gets_a_shell(template: CommandLike, needs_shell:
     assert Template(template).needs_shell == needs_shell
 
 
+@pytest.mark.parametrize("script", ["P {a b} x{it's}", "P '{a b}' \"x{it's}\""])
+def test_column_with_any_name_stays_whole_in_a_line(script: str) -> None:
+    """A line whose placeholders have spaces or quotes is a script: it would not split at words."""
+    row = row_of({"a b": "V  W", "it's": "Z"})
+    template = Template(f"P() {{ printf '%s\\0' \"$@\"; }}; {script}", names=row.names)
+    assert output_of(template.fill(row, 1, 1)) == ["V  W", "xZ"]
+    plain = Template("printf '%s\\0' {a b} x{it's}", names=row.names)
+    assert output_of(plain.fill(row, 1, 1)) == ["V  W", "xZ"]
+
+
 def test_words_are_a_line_for_a_shell_that_is_asked_for() -> None:
     """With `shell`, words are joined by spaces, and a shell runs the line."""
     template = Template(["cat", "{}", "|", "wc"], shell=True)

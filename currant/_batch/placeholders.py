@@ -13,14 +13,16 @@ component, ``{//}`` the directory (``.`` if there is none), and ``{/.}`` the las
 its extension.  It follows a number or a name: ``{2/.}``, ``{name//}``.
 
 All other text in braces is literal, such as ``{print $1}`` and ``{a,b}``.  Only an unknown name is
-an error, because a misspelled column would otherwise be a silent mistake.  ``{{name}}`` is the
-literal text ``{name}``.
+an error, because a misspelled column would otherwise be a silent mistake.  A name is an identifier,
+or that of a column that exists, such as ``{first name}``.  ``{{name}}`` is the literal text
+``{name}``.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from currant._values.errors import CommandError, suggestion
@@ -30,23 +32,38 @@ if TYPE_CHECKING:
 
     from currant._batch.rows import Row
 
-__all__ = ["PLACEHOLDER", "Placeholder", "Text", "placeholder_of", "split_text"]
+__all__ = ["Placeholder", "Text", "pattern_of", "placeholder_of", "split_text"]
 
 _SUFFIX = r"(?P<suffix> /\. | // | / | \. )?"
 
 _NAME = r"[^\W\d][\w-]*"
 
-PLACEHOLDER = re.compile(
-    rf"""
-      (?<!\{{) \{{\{{ (?P<literal> {_NAME} (?: /\. | // | / | \. )? ) \}}\}} (?!\}})
+_PLACEHOLDER = r"""
+      (?<!\{{) \{{\{{ (?P<literal> {name} (?: /\. | // | / | \. )? ) \}}\}} (?!\}})
     | \{{ (?:
           (?P<counter> [#%] )
-        | (?: (?P<index> -?[1-9][0-9]* ) | (?P<name> {_NAME} ) )? {_SUFFIX}
+        | (?: (?P<index> -?[1-9][0-9]* ) | (?P<name> {name} ) )? {suffix}
       ) \}}
-    """,
-    re.VERBOSE,
-)
-"""A placeholder, or literal text in two pairs of braces."""
+"""
+
+_PLAIN = re.compile(_PLACEHOLDER.format(name=_NAME, suffix=_SUFFIX), re.VERBOSE)
+
+
+@lru_cache(16)
+def pattern_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Return the pattern of a placeholder, or of literal text in two pairs of braces.
+
+    Args:
+        names: the names of the columns.  One of them may have any characters, such as spaces; any
+            other name is an identifier, so that text in braces stays literal.
+    """
+    others = [name for name in names if name and not _PLAIN.fullmatch(f"{{{name}}}")]
+    if not others:
+        return _PLAIN
+    longest_first = sorted(others, key=len, reverse=True)
+    name = "|".join([*map(re.escape, longest_first), _NAME])
+    return re.compile(_PLACEHOLDER.format(name=f"(?: {name} )", suffix=_SUFFIX), re.VERBOSE)
+
 
 Kind: TypeAlias = Literal["all", "index", "name", "number", "slot"]
 
@@ -142,7 +159,7 @@ def split_text(text: str, names: Sequence[str] | None, columns: int | None) -> T
     parts: list[str | Placeholder] = []
     literal = ""
     end = 0
-    for match in PLACEHOLDER.finditer(text):
+    for match in pattern_of(tuple(names or ())).finditer(text):
         literal += text[end : match.start()]
         end = match.end()
         if (placeholder := placeholder_of(match, names, columns)) is None:
@@ -157,7 +174,7 @@ def split_text(text: str, names: Sequence[str] | None, columns: int | None) -> T
 def placeholder_of(
     match: re.Match[str], names: Sequence[str] | None, columns: int | None
 ) -> Placeholder | None:
-    """Return the placeholder that `PLACEHOLDER` has found; None if it is literal text.
+    """Return the placeholder that `pattern_of` has found; None if it is literal text.
 
     Raises:
         CommandError: the placeholder has an unknown name, or is for a value beyond `columns`.
@@ -169,6 +186,8 @@ def placeholder_of(
         return Placeholder(text, "number" if counter == "#" else "slot")
     change = _CHANGES[match["suffix"] or ""]
     if name := match["name"]:
+        if names is not None and text[1:-1] in names:
+            name, change = text[1:-1], None
         if names is None or name not in names:
             raise CommandError(_unknown(match, names))
         return Placeholder(text, "name", list(names).index(name), name, tuple(names), change)

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from currant._batch.placeholders import PLACEHOLDER, Placeholder, placeholder_of, split_text
+from currant._batch.placeholders import Placeholder, pattern_of, placeholder_of, split_text
 from currant._values.errors import CommandError, CommandParseError
 
 if TYPE_CHECKING:
@@ -23,15 +24,19 @@ if TYPE_CHECKING:
 
 __all__ = ["Place", "split_script"]
 
-_MARK = re.compile(
-    rf"""
-      \\.
-    | (?P<placeholder> {PLACEHOLDER.pattern} )
-    | \$[$\#] | \$?\(\( | \$\( | \$\{{ | <<< | <<
-    | [`'"()}}\#\n]
-    """,
-    re.VERBOSE | re.DOTALL,
-)
+@lru_cache(16)
+def _marks_of(names: tuple[str, ...]) -> re.Pattern[str]:
+    """Return the pattern of what has a meaning in a script, or is a placeholder."""
+    return re.compile(
+        rf"""
+          \\.
+        | (?P<placeholder> {pattern_of(names).pattern} )
+        | \$[$\#] | \$?\(\( | \$\( | \$\{{ | <<< | <<
+        | [`'"()}}\#\n]
+        """,
+        re.VERBOSE | re.DOTALL,
+    )
+
 
 _SHELLS = "(?: ash | bash | csh | dash | fish | ksh | mksh | rbash | sh | tcsh | zsh )"
 
@@ -127,6 +132,8 @@ class _Scanner:
         self._script = script
         self._names = names
         self._columns = columns
+        self._pattern = pattern_of(tuple(names or ()))
+        self._marks = _marks_of(tuple(names or ()))
         self._opened: list[str] = []
         """The quotes, substitutions and parentheses around the present position."""
         self._copied = 0
@@ -137,7 +144,7 @@ class _Scanner:
 
     def scan(self) -> None:
         position = 0
-        while match := _MARK.search(self._script, position):
+        while match := self._marks.search(self._script, position):
             if match["placeholder"]:
                 self._read_placeholder(match)
                 position = match.end()
@@ -166,7 +173,7 @@ class _Scanner:
 
     def _read_literal_backslash(self, start: int) -> int:
         """Read a backslash that is no escape, and must not become the escape of a reference."""
-        if PLACEHOLDER.match(self._script, start + 1):
+        if self._pattern.match(self._script, start + 1):
             self._copy(start, start + 1)
             self.parts.append("\\\\")
         return start + 1
@@ -215,7 +222,7 @@ class _Scanner:
 
     def _skip_document(self, start: int) -> int:
         """Leave the rest as it is: where the document ends is not known."""
-        for match in PLACEHOLDER.finditer(self._script, start):
+        for match in self._pattern.finditer(self._script, start):
             is_known = not match["name"] or match["name"] in (self._names or ())
             is_of_shell = self._script[match.start() - 1] == "$"
             if is_known and not is_of_shell and not match["literal"]:

@@ -7,9 +7,11 @@ rest for each job, of which there may be a million.
 from __future__ import annotations
 
 import os
+import re
 from posixpath import basename
 from typing import TYPE_CHECKING, Final
 
+from currant._batch.placeholders import Placeholder, split_text
 from currant._batch.script import Script
 from currant._batch.words import split_words
 from currant._values.command import (
@@ -32,6 +34,10 @@ __all__ = ["Template"]
 
 _SHELL_CALL = ("/bin/sh", "-c")
 """What `Command.shell` puts before the line."""
+
+
+_STAYS_WHOLE = re.compile(r"""[^\s'"\\]+""")
+"""A text that is one word, whatever is beside it."""
 
 
 class Template:
@@ -77,7 +83,7 @@ class Template:
             CommandError: the template is no command, or has a placeholder that is unknown, for a
                 value beyond `columns`, or in a place without meaning.
         """
-        line = _line_for_shell(template, shell=shell)
+        line = _line_for_shell(template, names, shell=shell)
         self.needs_shell = line is not None
         given: CommandOptions = {} if options is None else options
         if line is not None:
@@ -156,12 +162,24 @@ class Template:
         return join_words(self.fill(row, number, slot))
 
 
-def _line_for_shell(template: CommandLike, *, shell: bool) -> str | None:
+def _line_for_shell(
+    template: CommandLike, names: Sequence[str] | None, *, shell: bool
+) -> str | None:
     """Return the line that a shell has to run; None if the template needs none."""
     if isinstance(template, Command):
         if shell:
             raise CommandError("use Command.shell instead of shell=True for a Command")
         return None
     if isinstance(template, str):
-        return template if shell or why_shell(join_lines(template)) else None
+        if shell or why_shell(join_lines(template)) or _cannot_be_split(template, names):
+            return template
+        return None
     return " ".join([os.fspath(word) for word in template]) if shell else None
+
+
+def _cannot_be_split(line: str, names: Sequence[str] | None) -> bool:
+    """Return whether a placeholder would not stay whole if the line was split into words."""
+    if not names:
+        return False
+    columns = [part for part in split_text(line, names, None) if isinstance(part, Placeholder)]
+    return any(not _STAYS_WHOLE.fullmatch(column.text) for column in columns)
