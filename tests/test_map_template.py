@@ -418,6 +418,11 @@ def test_script_of_a_shell_with_other_parameters_gets_no_value(shell: str) -> No
         "echo $(( $(echo {}) ))",
         "let {}",
         'let "x = {}"',
+        "let 'x = {}'",
+        "[[ {} -eq 1 ]]",
+        "[[ a = b || 3 -lt '{}' && c ]]",
+        '[[ -n a &&\n "1{}" -ge 1 ]] && x',
+        "[[ -v {} ]]",
     ],
 )
 def test_no_kind_of_arithmetic_gets_a_value(script: str) -> None:
@@ -426,7 +431,18 @@ def test_no_kind_of_arithmetic_gets_a_value(script: str) -> None:
         Template(["bash", "-c", script])
 
 
-@pytest.mark.parametrize("script", ["echo ${x:-{}}", "ls {}[0-9]", "complet {}", "echo x[ {}"])
+@pytest.mark.parametrize(
+    "script",
+    [
+        "echo ${x:-{}}",
+        "ls {}[0-9]",
+        "complet {}",
+        "echo x[ {}",
+        "[ {} -eq 1 ]",
+        "[[ {} == a && $# -eq 1 ]]",
+        "[[ $# -eq 1 ]] && test {} -eq '{}'",
+    ],
+)
 def test_what_only_looks_like_arithmetic_gets_its_value(script: str) -> None:
     """A default, a pattern, and another command."""
     Template(["bash", "-c", script])

@@ -5,8 +5,7 @@ and here-documents.  It need not be exact.  `currant._batch.script` puts a refer
 in the place of a placeholder, and a shell never reads the value of a parameter as code.  So a
 mistake here could split a value into words, and no more.  The exception is arithmetic, where some
 shells evaluate a value as an expression, which may contain a command: a placeholder there is an
-error.  What a command such as ``eval`` or ``[[ {} -eq 1 ]]`` does with its arguments is not looked
-at.
+error.  What a command such as ``eval`` or ``declare -i`` does with its arguments is not looked at.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 __all__ = ["Place", "split_script"]
+
 
 @lru_cache(16)
 def _marks_of(names: tuple[str, ...]) -> re.Pattern[str]:
@@ -63,6 +63,20 @@ _EVALUATED = re.compile(
 )
 """The begin of arithmetic that is no ``(( ))``: ``$[ ]``, ``let``, the index of an array, and the
 place of a substring."""
+
+_IN_TEST = re.compile(r"\[\[ \s (?P<test> (?: (?! \]\] ) . )* ) \Z", re.VERBOSE | re.DOTALL)
+"""The begin of ``[[ ]]``."""
+
+_END_OF_TEST = re.compile(r"&& | \|\| | \]\]", re.VERBOSE)
+
+_NUMERIC = re.compile(r"(?: \A | \s ) -(?: eq | ne | lt | le | gt | ge | v ) \s", re.VERBOSE)
+"""An operator of ``[[ ]]`` that evaluates its operands; that of ``[ ]`` does not."""
+
+_ARITHMETIC = (
+    "{} cannot be in the arithmetic of a shell, because some shells run commands in a value there; "
+    "if two parentheses are not arithmetic, put a space between them; for a test, write [ ] for "
+    "[[ ]]"
+)
 
 _PROBLEM = (
     "{} is in a script inside of the script, which would read a value as code; pass the value on "
@@ -201,10 +215,11 @@ class _Scanner:
             raise CommandParseError(self._script, "No closing quotation")
         self._copy(start + 1, start + 1)
         parts = split_text(self._script[start + 1 : end], self._names, self._columns)
-        if _READ_AGAIN.search(self._script[: start + 1]) and any(
-            isinstance(part, Placeholder) for part in parts
-        ):
-            raise CommandError(_PROBLEM.format("a placeholder"))
+        if any(isinstance(part, Placeholder) for part in parts):
+            if _READ_AGAIN.search(self._script[: start + 1]):
+                raise CommandError(_PROBLEM.format("a placeholder"))
+            if self._is_evaluated(start, end + 1):
+                raise CommandError(_ARITHMETIC.format("a placeholder"))
         for part in parts:
             self.parts.append(
                 part if isinstance(part, str) else Place(part, "'", is_word=False, is_plain=True)
@@ -241,12 +256,8 @@ class _Scanner:
         before = self._script[: match.start()]
         if _READ_AGAIN.search(before):
             raise CommandError(_PROBLEM.format(match[0]))
-        if self._is_arithmetic() or _EVALUATED.search(before):
-            raise CommandError(
-                f"{match[0]} cannot be in the arithmetic of a shell, because some shells run "
-                "commands in a value there; if two parentheses are not arithmetic, put a space "
-                "between them"
-            )
+        if self._is_evaluated(match.start(), match.end()):
+            raise CommandError(_ARITHMETIC.format(match[0]))
         quote: Quote = '"' if self._is_quoted() else ""
         is_word = not quote and self._is_word(match.start(), match.end())
         is_plain = not {"`", "${"}.intersection(self._opened)
@@ -264,6 +275,17 @@ class _Scanner:
     def _is_quoted(self) -> bool:
         """Return whether double quotes are around the position, with no substitution between."""
         return next((each for each in reversed(self._opened) if each != "${"), "") == '"'
+
+    def _is_evaluated(self, start: int, end: int) -> bool:
+        """Return whether a shell takes the text there for a part of an expression."""
+        before = self._script[:start]
+        if self._is_arithmetic() or _EVALUATED.search(before):
+            return True
+        if (found := _IN_TEST.search(before)) is None:
+            return False
+        begin = _END_OF_TEST.split(found["test"])[-1]
+        rest = _END_OF_TEST.split(self._script[end:], maxsplit=1)[0]
+        return _NUMERIC.search(f"{begin} {rest}") is not None
 
     def _is_arithmetic(self) -> bool:
         return not {"((", "$(("}.isdisjoint(self._opened)
