@@ -389,6 +389,7 @@ def test_script_is_found_behind_all_options_of_a_shell(words: list[str], tmp_pat
         'sh -c "echo {}" | cat',
         "x | /bin/sh -ec 'echo {}'",
         "trap 'echo {}' EXIT; exit 1",
+        "trap -- 'echo {}' EXIT; exit 1",
         "eval 'echo {}'",
         'eval "echo {}"',
     ],

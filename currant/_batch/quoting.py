@@ -43,7 +43,7 @@ _SHELLS = "(?: ash | bash | csh | dash | fish | ksh | mksh | rbash | sh | tcsh |
 _READ_AGAIN = re.compile(
     rf"""
       (?: (?<! [\w.-] ) {_SHELLS} (?: \s+ [-+]\S+ )* \s+ -\w*c\w* (?: \s+ [-+]\S+ )*
-        | (?<! [\w./-] ) (?: eval | trap ) )
+        | (?<! [\w./-] ) (?: eval | trap ) (?: \s+ -- )? )
       \s+ (?: '[^']* | "[^"]* ) \Z
     """,
     re.VERBOSE,
