@@ -5,8 +5,9 @@ so that no shell on the way changes it.  The program writes a mark and the versi
 The driver skips all output before the mark, because a login shell may print anything.  Then the
 program reads the files, and imports them from memory.
 
-The files have no docstrings and comments, which are half of their size, and no slots of
-dataclasses, which Python 3.9 does not know.  The lines keep their numbers, for tracebacks.
+The files have no docstrings and comments, which are half of their size, and no imports for type
+checkers.  They have no slots of dataclasses, which Python 3.9 does not know.  The lines keep their
+numbers, for tracebacks.
 """
 
 from __future__ import annotations
@@ -93,13 +94,17 @@ def _text_of(package: str, name: str) -> str:
 SLOTS = ", slots=True"
 """The argument that dataclasses of Python 3.9 do not know; the agent does not need slots."""
 
-_WORDS = re.compile(r'(?P<docstring>^ *)?r?"""[\s\S]*?"""|(?P<comment>^ *#.*$)', re.MULTILINE)
-"""A docstring, another long string, or a line with nothing but a comment."""
+_WORDS = re.compile(
+    r'(?P<docstring>^ *)?r?"""[\s\S]*?"""'
+    r"|(?P<left_out>^ *#.*$|^if TYPE_CHECKING:\n(?:(?: +.*)?\n)+)",
+    re.MULTILINE,
+)
+"""A docstring, another long string, a line with nothing but a comment, or imports for types."""
 
 
 def _without_words(match: re.Match[str]) -> str:
-    if match["comment"] is not None:
-        return ""
+    if match["left_out"] is not None:
+        return "\n" * match[0].count("\n")
     if match["docstring"] is None:
         return match[0]
     return match["docstring"] + '""' + "\n" * match[0].count("\n")
