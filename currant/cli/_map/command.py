@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import click
 
@@ -262,8 +262,9 @@ class _MapCommand(click.Command):
         """Take ``--header :``, as GNU parallel writes it, for ``--header``."""
         if "--header" in args:
             parsed = self.make_parser(ctx).parse_args(list(args))[0]
-            words = parsed["words"]  # No sequence if there are none.
-            if "header" in parsed and isinstance(words, tuple) and words[:1] == (":",):
+            found = parsed["words"]  # No tuple if there are none.
+            words = cast("tuple[str, ...]", found) if isinstance(found, tuple) else ()
+            if "header" in parsed and words[:1] == (":",):
                 del args[len(args) - len(words)]
         return super().parse_args(ctx, args)
 
