@@ -573,6 +573,44 @@ def test_ctrl_c_stops_the_tree_with_its_grace(backend: str, lifeline: Lifeline) 
         host.wait()
 
 
+INTERRUPTIBLE_STEPS = """
+import os, sys
+import anyio, trio
+import currant
+from trio.lowlevel import currently_ki_protected, current_task
+
+def trace(frame, event, _):
+    if frame.f_code.co_filename.startswith(package) and current_task() is not main_task:
+        steps.append(frame.f_code.co_qualname)
+        if not currently_ki_protected():
+            print(frame.f_code.co_qualname, flush=True)
+
+async def main():
+    global main_task
+    main_task = current_task()
+    sys.settrace(trace)
+    script = "read word; echo $word; echo $word >&2"
+    command = ["sh", "-c", script]
+    await currant.run_process(command, input=b"go", timeout=999, idle_timeout=999)
+    sys.settrace(None)
+
+steps = []
+package = os.path.dirname(currant.__file__)
+anyio.run(main, backend="trio")
+assert "Output._read" in steps
+"""
+
+
+def test_ctrl_c_interrupts_no_task_beside_the_caller() -> None:
+    """On trio; while the main task waits for a grace, it would not learn of that.
+
+    Not even in the first step of a task, so the program is a new one.
+    """
+    argv = [sys.executable, "-c", INTERRUPTIBLE_STEPS]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, timeout=LIMIT, check=True)
+    assert done.stdout == b""
+
+
 @pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
 def test_call_that_the_end_of_the_loop_cancels_at_once_ends() -> None:
     """`asyncio.run` cancels a task that has made its first step, and the tasks that it started."""

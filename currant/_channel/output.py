@@ -26,7 +26,7 @@ from currant._channel.flushing import HALF_CHARACTER, FlushingSplitter
 from currant._channel.line_matcher import LineMatcher
 from currant._channel.tail import TAIL_BYTES, Tail
 from currant._channel.transcript import Transcript
-from currant._synchronization import Notifier, keep_interrupts_out
+from currant._synchronization import Notifier, start_task
 from currant._values.errors import HostLostError, OutputLimitError
 from currant._values.lines import MAX_LINE, batches_with_limit
 
@@ -146,7 +146,7 @@ class Output:
         process that is being stopped may write more than a pipe holds.
         """
         self._transcript.begin_attempt()
-        tasks.start_soon(self._read, stderr, "stderr")
+        start_task(tasks, self._read, stderr, "stderr")
         await self._read(stdout, "stdout")
 
     def expect(self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None) -> None:
@@ -182,7 +182,7 @@ class Output:
         self._receiving -= 1
         if self.silence is not None:
             self.silence.end_wait(has_output=has_begun)
-        tasks.start_soon(self._read, source, stream)
+        start_task(tasks, self._read, source, stream)
 
     def end_unread(self, stream: StreamName) -> None:
         """Note that an unread stream has ended without any output."""
@@ -217,7 +217,6 @@ class Output:
         )
 
     async def _read(self, source: ByteReceiveStream | None, stream: StreamName) -> None:
-        keep_interrupts_out(Output._read)
         if source is not None:
             if self.silence is not None:
                 source = self.silence.listen_to(source)

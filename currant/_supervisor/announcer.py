@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from currant._synchronization import start_task
+
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
@@ -39,7 +41,7 @@ class Announcer:
 
     def soon(self, message: Ready | Aborted, tasks: TaskGroup) -> None:
         """Send `message` from a task in `tasks`, after `Started`; return at once."""
-        tasks.start_soon(self._send_after_start, message)
+        start_task(tasks, self._send_after_start, message)
 
     async def _send_after_start(self, message: Ready | Aborted) -> None:
         await self._context.change.wait_for(lambda: self._has_started)

@@ -32,7 +32,7 @@ from currant._supervisor.outcome import Outcome
 from currant._supervisor.standard_input import StandardInput
 from currant._supervisor.stop_command import StopCommand
 from currant._supervisor.sweep import end_escapees_of
-from currant._synchronization import keep_interrupts_out
+from currant._synchronization import start_task
 from currant._values.capture import as_capture
 from currant._values.command import flush_after_of
 from currant._values.errors import (
@@ -280,7 +280,7 @@ class Attempt:
         """
         self._request_stop(hurry=hurry)
         if isinstance(self._phase, _Running):
-            self._phase.tasks.start_soon(self._stop, self._phase)
+            start_task(self._phase.tasks, self._stop, self._phase)
 
     def abort(self, fault: CurrantError) -> bool:
         """Mark the attempt as failed, and return True; the caller then stops it.
@@ -344,16 +344,16 @@ class Attempt:
         if is_watched and self._announcer.started_nowait(started):
             self.output.expect(process.stdout, process.stderr)
         else:
-            tasks.start_soon(self._report_start_and_read, started, running)
+            start_task(tasks, self._report_start_and_read, started, running)
         self._input.start(process, tasks)
         if self._size is not None:
-            tasks.start_soon(self.resize, self._size)
+            start_task(tasks, self.resize, self._size)
         # A kill during the launch may not have reached the watcher yet.
         is_stopped = self._stop_request is not None or self._context.barrier.thrown
         self._health.start(process, tasks, is_stopped=is_stopped)
         if self._stop_request is not None:  # The stop was requested during the launch.
             self._stop_request = self._stop_request._replace(at=anyio.current_time())
-            tasks.start_soon(self._stop, running)
+            start_task(tasks, self._stop, running)
 
     async def _exit_of(self, running: _Running) -> Exit:
         """Wait for the exit of the leader, and perhaps of the processes that it leaves behind.
@@ -397,7 +397,6 @@ class Attempt:
                 output.read_soon(stream, tasks, has_begun=False)
 
     async def _report_start_and_read(self, started: Started, running: _Running) -> None:
-        keep_interrupts_out(Attempt._report_start_and_read)
         await self._announcer.started(started)
         process, tasks = running
         await self.output.read(process.stdout, process.stderr, tasks)

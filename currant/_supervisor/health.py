@@ -17,6 +17,7 @@ import anyio
 from currant._process.exchange import exchange
 from currant._process.launcher import Examiner, Exchanger
 from currant._supervisor.beside import command_beside, name_of_probes, run_beside
+from currant._synchronization import start_task
 from currant._system.file_states import FileStates
 from currant._values.errors import NotReadyError, TimeLimitError, UnresponsiveError
 from currant._values.probe import ALIVE_INTERVAL, InUse
@@ -115,7 +116,7 @@ class Health:
             self._scope = anyio.CancelScope()
             if self.readiness == "missed":
                 self._set("pending")
-            tasks.start_soon(self._check, process, self._scope)
+            start_task(tasks, self._check, process, self._scope)
 
     def cancel(self) -> None:
         """End the checks; an attempt that is not ready will not become so."""
@@ -133,7 +134,7 @@ class Health:
         """
         ready = self._command.ready
         if self.readiness == "pending" and ready is not None and ready.line_probes:
-            tasks.start_soon(self._check_last_lines, timeout)
+            start_task(tasks, self._check_last_lines, timeout)
         else:
             self.cancel()
 
@@ -156,9 +157,9 @@ class Health:
         with scope:
             async with anyio.create_task_group() as tasks:
                 if self._command.timeout is not None:
-                    tasks.start_soon(self._limit_time, self._command.timeout)
+                    start_task(tasks, self._limit_time, self._command.timeout)
                 if self._command.idle_timeout is not None:
-                    tasks.start_soon(self._limit_silence, self._command.idle_timeout)
+                    start_task(tasks, self._limit_silence, self._command.idle_timeout)
                 ready, alive = self._command.ready, self._command.alive
                 is_ready = ready is None or await self._becomes_ready(ready, target)
                 if is_ready and alive is not None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from currant._synchronization import start_task
 from currant._values.command import PIPE
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class StandardInput:
         if process.stdin is None:
             return
         if isinstance(self._source, bytes):
-            tasks.start_soon(_write, process.stdin, self._source)
+            start_task(tasks, _write, process.stdin, self._source)
         elif self._is_pipe and not self._is_open:
             tasks.start_soon(process.stdin.aclose)
 
