@@ -331,16 +331,22 @@ def test_a_missing_program_refuses_the_entry(loop: Loop) -> None:
 def test_the_block_is_left_when_its_thread_has_ended(
     loop: Loop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if the entry has failed; a thread that is left fails the test."""
-    end = Background._end
+    """Also if the entry has failed."""
+    end, join, joined = Background._end, threading.Thread.join, threading.Event()
 
-    def end_slowly(background: Background) -> None:
+    def end_when_joined(background: Background) -> None:
         end(background)
-        threading.Event().wait(0.2)
+        joined.wait(LIMIT)
 
-    monkeypatch.setattr(Background, "_end", end_slowly)
+    def note_join(thread: threading.Thread, timeout: float | None = None) -> None:
+        joined.set()
+        join(thread, timeout)
+
+    monkeypatch.setattr(Background, "_end", end_when_joined)
+    monkeypatch.setattr(threading.Thread, "join", note_join)
     with pytest.raises(CommandNotFoundError), blocking.Runner(["no-such-program"], **loop):
         pytest.fail("the block was entered")
+    assert joined.is_set()
 
 
 def test_the_error_of_a_sink_leaves_the_block(loop: Loop) -> None:
