@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
 import signal
@@ -92,6 +93,18 @@ def test_resume_and_what_has_failed(tmp_path: Path) -> None:
     ran = [line.split()[0] for line in (tmp_path / "out").read_text().splitlines()]
     assert sorted(ran) == ["a", "a", "b", "c", "c", "c"]
     assert sorted(job.seq for job in logged(tmp_path / "log")) == [1, 1, 2, 3, 3, 3]
+
+
+@pytest.mark.parametrize("option", ["--retry-failed", "--resume-failed"])
+def test_dry_run_looks_at_the_log_of_another_run(option: str, tmp_path: Path) -> None:
+    """It writes nothing, so it needs neither the lock of the log nor permission to write."""
+    assert run_map("-q", "--joblog", "log", "test -e {}", ":::", "a", cwd=tmp_path).status == 1
+    rest = ["log"] if option == "--retry-failed" else ["--joblog", "log", "test -e {}", ":::", "a"]
+    with (tmp_path / "log").open("rb") as log:
+        fcntl.flock(log, fcntl.LOCK_EX)
+        (tmp_path / "log").chmod(0o444)
+        ended = run_map("--dry-run", option, *rest, cwd=tmp_path)
+    assert ended == (0, b"test -e a\n", b"")
 
 
 def test_values_that_do_not_fit_are_never_run(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def create_job_log(path: str) -> JobLog:
             are not a job log.
         OutputError: the file cannot be written.
     """
-    with _opened(path, os.O_CREAT) as fd:
+    with _opened(path, _READ_AND_ADD | os.O_CREAT) as fd:
         log = JobLog(path, fd)
         if _is_file(fd):
             _has_header(path, fd)  # Raises if the file is something else.
@@ -117,18 +117,23 @@ def create_job_log(path: str) -> JobLog:
         return log
 
 
-def reopen_job_log(path: str, *, must_exist: bool = False) -> JobLog:
+def reopen_job_log(
+    path: str, *, must_exist: bool = False, read_only: bool = False
+) -> JobLog:
     """Go on with a job log; `JobLog.logged` has its jobs.
 
     Args:
         path: the path of the file.
         must_exist: whether a missing file is an error, as for ``--retry-failed``.
+        read_only: whether nothing is added to the log, as in a dry run, which needs no permission
+            to write, and may look at the log of another run.
 
     Raises:
         JobLogError: the file cannot be opened or is not a regular file, another run writes to it,
             or a line is not a line of a job log.
     """
-    with _opened(path, 0 if must_exist else os.O_CREAT) as fd:
+    flags = os.O_RDONLY if read_only else _READ_AND_ADD
+    with _opened(path, flags if must_exist else flags | os.O_CREAT) as fd:
         if not _is_file(fd):
             raise JobLogError(path, "not a regular file, so no run can go on with it")
         _has_header(path, fd)  # Raises if the file is something else.
@@ -137,14 +142,14 @@ def reopen_job_log(path: str, *, must_exist: bool = False) -> JobLog:
 
 @contextmanager
 def _opened(path: str, flags: int) -> Generator[int]:
-    """Open and lock a file; close it again only if an error leaves the block."""
+    """Open a file, and lock it if it is for writing; close it only if an error leaves the block."""
     try:
-        fd = _open_pipe(path) if _is_pipe(path) else os.open(path, _READ_AND_ADD | flags, 0o666)
+        fd = _open_pipe(path) if _is_pipe(path) else os.open(path, flags, 0o666)
     except OSError as error:
         reason = "no program reads the pipe" if error.errno == errno.ENXIO else error.strerror
         raise JobLogError(path, f"cannot open the file: {reason}") from error
     try:
-        if _is_file(fd):
+        if flags & os.O_RDWR and _is_file(fd):
             _lock(path, fd)
         yield fd
     except OSError as error:

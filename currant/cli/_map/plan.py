@@ -214,13 +214,14 @@ def _template(
 
 def _open_log(options: MapOptions) -> JobLog | None:
     """Open the job log; None if there is none, or if a dry run would create or empty it."""
+    is_dry = options["dry_run"]
     if options["retry_failed"] is not None:
-        return reopen_job_log(options["retry_failed"], must_exist=True)
+        return reopen_job_log(options["retry_failed"], must_exist=True, read_only=is_dry)
     path = options["joblog"]
     resumes = options["resume"] or options["resume_failed"]
-    if path is None or (options["dry_run"] and not (resumes and os.path.exists(path))):
+    if path is None or (is_dry and not (resumes and os.path.exists(path))):
         return None
-    return reopen_job_log(path) if resumes else create_job_log(path)
+    return reopen_job_log(path, read_only=is_dry) if resumes else create_job_log(path)
 
 
 def _plan_of_template(
