@@ -19,6 +19,7 @@ import pytest
 
 from currant import CommandError, HostLost, HostLostError, HostUp
 from currant._remote.connection import CONNECT_LIMIT
+from currant._system.processors import usable_processors
 from currant.cli import _check_hosts as checking
 from currant.cli._prepare.from_command_lines import runner_from_command_lines
 from currant.cli._prepare.hosts import HostRemark
@@ -423,7 +424,7 @@ def test_check_shows_what_each_host_has(check: OnHosts) -> None:
     good, bad, local = [json.loads(line) for line in ended.out.splitlines()]
     assert ended.status == 1
     assert (good["host"], good["problem"]) == ("a", None)
-    assert good["cpus"] == os.cpu_count()
+    assert good["cpus"] == usable_processors()
     assert good["round_trip_ms"] > 0
     assert bad == {
         "host": "bad",

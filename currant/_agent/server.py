@@ -27,19 +27,15 @@ from anyio.lowlevel import checkpoint
 
 from currant._agent.frames import FrameError, Kind, get, parse
 from currant._agent.hosted import Hosted
-from currant._agent.spec import (
-    decode_request,
-    decode_spec,
-    encode_answer,
-    encode_error,
-    encode_finding,
-)
+from currant._agent.questions import Questions
+from currant._agent.spec import decode_spec, encode_finding
 from currant._process.child import Child
 from currant._process.local import LocalLauncher
 from currant._process.lookup import find_problem, find_setup_problem
 from currant._process.spawn import start_with_pidfd
 from currant._system import identity
 from currant._system.groups import has_pidfds
+from currant._system.processors import usable_processors
 from currant._values.errors import CannotStopError, LaunchError
 
 if TYPE_CHECKING:
@@ -47,12 +43,10 @@ if TYPE_CHECKING:
 
     from currant._agent.link import Link
     from currant._process.child import SpawnSpec
-    from currant._values.launch_spec import LaunchSpec, SignalTarget
+    from currant._values.launch_spec import LaunchSpec
 
 __all__ = ["Server"]
 
-
-HAS_ENDED = "the process has ended"
 
 FLUSH_LIMIT = 2.0
 """Seconds to wait until the last frames are written."""
@@ -77,7 +71,6 @@ class Server:
         self._starting: int | None = None
         self._closed_early = False  # whether CLOSE came for the command that is being started
         self._processes: dict[int, Hosted] = {}
-        self._questions: dict[int, anyio.CancelScope] = {}
         self._greeting: dict[str, Any] | None = None
         self._is_greeted = anyio.Event()
         self._said_bye = False
@@ -88,6 +81,7 @@ class Server:
         """Serve until the driver is gone."""
         async with anyio.create_task_group() as tasks:
             self._tasks = tasks
+            self._questions = Questions(self._link, tasks, self._processes)
             tasks.start_soon(self._link.write)
             tasks.start_soon(self._read)
             tasks.start_soon(self._read_signals)
@@ -194,10 +188,11 @@ class Server:
             if (hosted := self._processes.get(number)) is not None:
                 hosted.write(body)
             return
-        handler = self._HANDLERS.get(kind)
-        if handler is None:
-            raise FrameError(f"a driver does not send {kind.name}")
-        handler(self, number, parse(body) if body else {})
+        parsed = parse(body) if body else {}
+        if (handler := self._HANDLERS.get(kind)) is not None:
+            handler(self, number, parsed)
+        else:
+            self._questions.take(kind, number, parsed)
 
     def _greet(self, number: int, body: dict[str, Any]) -> None:
         alarm(0)  # The first program has set it.
@@ -258,89 +253,18 @@ class Server:
 
     # ---- questions ----
 
-    def _ask_signal(self, number: int, body: dict[str, Any]) -> None:
-        self._ask(body, self._send_signal(number, get(body, "signal", int), get(body, "to", str)))
-
-    def _ask_stop(self, number: int, body: dict[str, Any]) -> None:
-        signal, grace = get(body, "signal", int), float(body["grace"])
-        hosted = self._processes.get(number)
-        self._ask(body, _no_process() if hosted is None else hosted.stop(signal, grace))
-
-    def _ask_wait_group(self, number: int, body: dict[str, Any]) -> None:
-        self._ask(body, self._wait_group(number))
-
     def _ask_sweep(self, number: int, body: dict[str, Any]) -> None:
-        self._ask(body, self._sweep(body["name"], float(body["grace"])))
-
-    def _ask_exchange(self, number: int, body: dict[str, Any]) -> None:
-        self._ask(body, self._exchange(number, body))
-
-    def _ask_examine(self, number: int, body: dict[str, Any]) -> None:
-        self._ask(body, self._examine(number, get(body, "path", str)))
+        self._questions.begin(body, self._sweep(body["name"], float(body["grace"])))
 
     def _ask_hold(self, number: int, body: dict[str, Any]) -> None:
         self._is_held = get(body, "held", bool)
-        self._ask(body, _agree())
+        self._questions.begin(body, _agree())
 
     def _ask_check(self, number: int, body: dict[str, Any]) -> None:
-        self._ask(body, _check(decode_spec(body["spec"])))
-
-    def _ask(self, body: dict[str, Any], answer: Coroutine[Any, Any, dict[str, Any]]) -> None:
-        question = get(body, "question", int)
-        self._questions[question] = scope = anyio.CancelScope()
-        self._tasks.start_soon(self._answer, question, scope, answer)
-
-    async def _answer(
-        self,
-        question: int,
-        scope: anyio.CancelScope,
-        coming: Coroutine[Any, Any, dict[str, Any]],
-    ) -> None:
-        with scope:
-            try:
-                answer = await coming
-            except CannotStopError as error:
-                answer = encode_error(error)
-            except anyio.ClosedResourceError:  # The process was closed meanwhile.
-                answer = await _no_process()
-            self._link.send(Kind.ANSWER, 0, answer | {"question": question})
-        self._questions.pop(question, None)
+        self._questions.begin(body, _check(decode_spec(body["spec"])))
 
     def _cancel(self, number: int, body: dict[str, Any]) -> None:
-        scope = self._questions.get(get(body, "question", int))
-        if scope is not None:
-            scope.cancel()
-
-    async def _send_signal(self, number: int, signal: int, to: str) -> dict[str, Any]:
-        hosted = self._processes.get(number)
-        target: SignalTarget = "leader" if to == "leader" else "group"
-        is_sent = hosted is not None and await hosted.process.send_signal(signal, target)
-        return {"sent": is_sent}
-
-    async def _wait_group(self, number: int) -> dict[str, Any]:
-        if (hosted := self._processes.get(number)) is not None:
-            await hosted.process.wait_group()
-        return {}
-
-    async def _exchange(self, number: int, body: dict[str, Any]) -> dict[str, Any]:
-        hosted = self._processes.get(number)
-        if hosted is None:
-            return {"refused": HAS_ENDED}
-        try:
-            answer = await hosted.process.exchange(decode_request(body))
-        # Such as an invalid host name, or a Python without ssl.
-        except (OSError, ValueError, OverflowError, ImportError) as error:
-            return {"refused": str(error)}
-        return encode_answer(answer)
-
-    async def _examine(self, number: int, path: str) -> dict[str, Any]:
-        hosted = self._processes.get(number)
-        if hosted is None:
-            return {"refused": HAS_ENDED}
-        try:
-            return {"state": await hosted.process.examine(path)}
-        except (OSError, ValueError) as error:
-            return {"refused": str(error)}
+        self._questions.cancel(body)
 
     async def _sweep(self, name: str | None, grace: float) -> dict[str, Any]:
         await self._launcher.sweep(name, grace)
@@ -389,17 +313,12 @@ class Server:
         Kind.LEAVE: _leave,
         Kind.RESIZE: _resize,
         Kind.CLOSE: _close,
-        Kind.SIGNAL: _ask_signal,
-        Kind.STOP: _ask_stop,
-        Kind.WAIT_GROUP: _ask_wait_group,
         Kind.SWEEP: _ask_sweep,
         Kind.CHECK: _ask_check,
-        Kind.EXCHANGE: _ask_exchange,
-        Kind.EXAMINE: _ask_examine,
         Kind.HOLD: _ask_hold,
         Kind.CANCEL: _cancel,
     }
-    """The handler of each kind of frame from a driver, but for INPUT, which has no JSON."""
+    """The handlers of frames; `Questions` has the others, and INPUT has no JSON."""
 
 
 async def _check(spec: LaunchSpec) -> dict[str, Any]:
@@ -419,11 +338,6 @@ async def _agree() -> dict[str, Any]:
     return {}
 
 
-async def _no_process() -> dict[str, Any]:
-    """Answer about a process that was closed meanwhile; the driver knows its exit by now."""
-    return {"exit": None, "sent": False}
-
-
 def _about_this_host(version: int) -> dict[str, Any]:
     return {
         "version": version,
@@ -431,5 +345,5 @@ def _about_this_host(version: int) -> dict[str, Any]:
         "identity": identity.identity_of(os.getpid()),
         "host": os.uname().nodename,
         "python": "{}.{}.{}".format(*sys.version_info[:3]),
-        "cpus": os.cpu_count() or 1,
+        "cpus": usable_processors(),
     }

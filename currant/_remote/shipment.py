@@ -30,14 +30,17 @@ MOST_NOISE = 1024 * 1024
 """The most bytes before the mark."""
 
 MODULES = {
-    "currant._agent": ("frames", "hosted", "importer", "link", "main", "server", "spec"),
+    "currant._agent": (
+        *("frames", "hosted", "importer", "link", "main", "questions", "server", "spec"),
+    ),
     "currant._process": (
         *("child", "child_group", "containment", "escapees", "exchange", "guard", "handover"),
         *("local", "local_process", "lookup", "pipes", "prefix", "spawn", "stdio", "stop", "tls"),
     ),
     "currant._system": (
         *("accounts", "cgroup", "dispositions", "file_states", "files", "forks", "groups"),
-        *("identity", "listeners", "marks", "proc", "rlimits", "terminal", "usage"),
+        *("identity", "listeners", "marks", "proc", "processors", "rlimits", "terminal"),
+        "usage",
     ),
     "currant._values": (
         *("checks", "errors", "exchange", "exit", "http_response", "launch_spec"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ import anyio
 import click
 
 from currant._remote.launcher import RemoteLauncher
+from currant._system.processors import usable_processors
 from currant._values.command import Command
 from currant._values.errors import CurrantError, HostLostError
 from currant._values.printable import printable
@@ -103,7 +103,7 @@ async def check_hosts(hosts: Sequence[Host], connect: Connect) -> list[Finding]:
 
 async def _check(host: Host, connect: Connect) -> Finding:
     if host.is_local:
-        return Finding(host.name, platform.python_version(), os.cpu_count())
+        return Finding(host.name, platform.python_version(), usable_processors())
     try:
         with anyio.fail_after(LIMIT):
             return await _connect(host, connect)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
+from currant._system.processors import usable_processors
 from currant._values.checks import checked_signal
 from currant._values.errors import CommandError
 
@@ -83,9 +83,7 @@ def parse_process_count(text: str) -> int:
         )
     if number == text:
         return int(number)
-    # Count only the CPUs that this process may use, if the system reports them.
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, round((cpus or 1) * int(number) / 100))
+    return max(1, round(usable_processors() * int(number) / 100))
 
 
 def parse_size(text: str) -> int:

@@ -14,6 +14,7 @@ import anyio
 from currant._process.local import LocalLauncher
 from currant._remote.launcher import RemoteLauncher
 from currant._synchronization import Notifier
+from currant._system.processors import usable_processors
 from currant._values.errors import HostLostError, HostUnreachableError
 from currant.hosts._host import HostInfo
 
@@ -190,7 +191,7 @@ class Member:
     async def _serve_here(self) -> None:
         guard = self._settings.orphan_guard
         async with LocalLauncher(orphan_guard=guard) as launcher:
-            self._about = os.getpid(), platform.python_version(), os.cpu_count() or 1
+            self._about = os.getpid(), platform.python_version(), usable_processors()
             self._note_up(launcher)
             await self._until_over()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import sys
 from typing import Literal, cast
@@ -10,6 +9,7 @@ from typing import Literal, cast
 import click
 
 from currant._batch.halt import Halt
+from currant._system.processors import usable_processors
 
 __all__ = ["parse_halt", "parse_load", "parse_slots"]
 
@@ -31,9 +31,9 @@ def parse_slots(text: str) -> int:
         )
     sign, number, percent = match[1], int(match[2]), match[3]
     if sign:
-        return max(1, _cpus() + int(f"{sign}{number}"))
+        return max(1, usable_processors() + int(f"{sign}{number}"))
     if percent:
-        return max(1, round(_cpus() * number / 100))
+        return max(1, round(usable_processors() * number / 100))
     return number or MOST_SLOTS
 
 
@@ -59,8 +59,4 @@ def parse_load(text: str) -> float:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)(%)?", text)
     if match is None:
         raise click.BadParameter(f"{text!r} must be a load such as 4, or a share such as 80%")
-    return float(match[1]) * _cpus() / 100 if match[2] else float(match[1])
-
-
-def _cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return float(match[1]) * usable_processors() / 100 if match[2] else float(match[1])
