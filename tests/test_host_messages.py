@@ -122,6 +122,20 @@ async def test_error_of_a_watch_stops_all_commands() -> None:
     assert runner.results["job"].status == "stopped"
 
 
+async def test_error_of_a_watch_stops_a_map_and_keeps_the_results() -> None:
+    """The commands that run are stopped, and the error comes after their results."""
+    launcher = Cluster()
+    ended: list[tuple[str, str]] = []
+    with anyio.fail_after(LIMIT), pytest.raises(ValueError, match="nobody can read"):
+        async with currant.map(["job"], "ab", launcher=launcher, max_processes=2) as results:
+            while len(launcher.beside) < 2:
+                await checkpoint()
+            launcher.may_fail.set()
+            async for item, result in results:
+                ended.append((item, result.status))
+    assert sorted(ended) == [("a", "stopped"), ("b", "stopped")]
+
+
 @pytest.mark.parametrize("host", [None, "h1"])
 async def test_host_of_a_process_is_told(host: str | None) -> None:
     """The start, the job and the result name the host; None stands for this machine."""

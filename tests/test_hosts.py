@@ -482,6 +482,8 @@ async def test_hosts_serve_one_runner_at_a_time() -> None:
             assert (await runner.join()).ok
     with pytest.raises(CurrantError, match=r"Hosts\.launch works while a Runner"):
         await hosts.launch(Command(["true"]))
+    with pytest.raises(CurrantError, match=r"Hosts\.hold works while a Runner"):
+        await hosts.hold()
 
 
 def test_end_of_asyncio_run_stops_commands_with_their_grace(lifeline: Lifeline) -> None:

@@ -13,14 +13,13 @@ that runs then, and stop the commands.
 
 from __future__ import annotations
 
-import os
 import time
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 
 import anyio
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from currant._batch.both import Both
 from currant._batch.feed import Feed
@@ -34,6 +33,7 @@ from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
 from currant._synchronization import HomeLoop, Notifier, keep_interrupts_out
+from currant._system.processors import usable_processors
 from currant._values.command import with_name, with_policies
 from currant._values.errors import CommandError, CurrantError
 from currant._values.plan import policies_of
@@ -200,7 +200,7 @@ class Work(Generic[T]):
             channel = _joined(to_sinks, self._channel)
             async with anyio.create_task_group() as killing:
                 killing.start_soon(self.home.run_calls)
-                killing.start_soon(self._watch_hosts, channel)
+                killing.start_soon(self.failure.noting, partial(self._watch_hosts, channel))
                 killing.start_soon(self._sweep.each_second, self._some_ended)
                 killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
                 await self._run_slots(self._new_context(channel))
@@ -228,9 +228,6 @@ class Work(Generic[T]):
             home=self.home,
             limits=self._limits,
             take_turn=checkpoint_if_cancelled if turn is None else partial(self._take_turn, turn),
-            withdraw=_do_nothing,
-            run_again=_do_nothing,
-            wait_for_dependents=_no_dependents,
         )
 
     async def _take_turn(self, turn: Callable[[], Awaitable[None]]) -> None:
@@ -404,10 +401,7 @@ def _joined(sinks: Channel | None, other: Discard | None) -> Channel | Discard:
 def _places(launcher: Launcher) -> int:
     """Return how many commands run at the same time by default."""
     places = getattr(launcher, "places", None)
-    if places is not None:
-        return max(1, cast("int", places))
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
+    return usable_processors() if places is None else max(1, cast("int", places))
 
 
 def _size_of(ended: EndedItem[T] | None) -> int:
@@ -435,11 +429,3 @@ def _refused(name: str, error: CommandError, output: bytes | None) -> Result:
         stdout=output,
         stderr=output,
     )
-
-
-def _do_nothing(_: str) -> None:
-    """Stand in for a Runner's bookkeeping: here no command refers to another one."""
-
-
-async def _no_dependents(_: str) -> None:
-    await checkpoint()

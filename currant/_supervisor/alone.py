@@ -11,7 +11,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from currant._channel.discard import Discard
 from currant._process.launcher import Checker, limits_of
@@ -96,16 +95,4 @@ def _context(launcher: Launcher) -> RunnerContext:
         barrier=KillBarrier(),
         home=HomeLoop(),
         limits=limits_of(launcher),
-        take_turn=checkpoint_if_cancelled,
-        withdraw=_do_nothing,
-        run_again=_do_nothing,
-        wait_for_dependents=_no_dependents,
     )
-
-
-def _do_nothing(_: str) -> None:
-    """Take no notice: nothing else refers to the command."""
-
-
-async def _no_dependents(_: str) -> None:
-    await checkpoint()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -19,8 +21,19 @@ if TYPE_CHECKING:
 __all__ = ["JobContext", "RunnerContext"]
 
 
+def _do_nothing(_: str) -> None:
+    """Take no notice: no other command refers to the command."""
+
+
+async def _no_dependents(_: str) -> None:
+    """Wait for no other command: none depends on the command."""
+    await checkpoint()
+
+
 class RunnerContext(NamedTuple):
     """The objects that the jobs of one Runner share.
+
+    The defaults are for commands that do not depend on one another.
 
     Attributes:
         launcher: starts the processes.
@@ -41,10 +54,10 @@ class RunnerContext(NamedTuple):
     barrier: KillBarrier
     home: HomeLoop
     limits: ShutdownLimits
-    take_turn: Callable[[], Awaitable[None]]
-    withdraw: Callable[[str], None]
-    run_again: Callable[[str], None]
-    wait_for_dependents: Callable[[str], Awaitable[None]]
+    take_turn: Callable[[], Awaitable[None]] = checkpoint_if_cancelled
+    withdraw: Callable[[str], None] = _do_nothing
+    run_again: Callable[[str], None] = _do_nothing
+    wait_for_dependents: Callable[[str], Awaitable[None]] = _no_dependents
 
 
 class JobContext(NamedTuple):

@@ -20,7 +20,6 @@ from anyio.lowlevel import checkpoint
 
 from currant._supervisor.conditions import Conditions
 from currant._supervisor.context import RunnerContext
-from currant._supervisor.failure import unwrapped
 from currant._supervisor.job import Job, keep_life
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.reactions import Reactions
@@ -30,7 +29,7 @@ from currant._values.errors import JobEndedError
 from currant._values.names import ByName
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
+    from collections.abc import Iterable
 
     from currant._channel.channel import Channel
     from currant._process.launcher import Launcher
@@ -151,7 +150,7 @@ class Dispatcher:
         for life in step.begin:
             self.tasks.start_soon(self._run_life, life, name=f"currant job {life.name}")
             watch = life.stop_when_killed
-            self.tasks.start_soon(self._guarded, watch, name=f"watcher of {life.name}")
+            self.tasks.start_soon(self._failure.noting, watch, name=f"watcher of {life.name}")
 
     def hurry(self) -> None:
         """Cut the grace of all commands short."""
@@ -246,7 +245,7 @@ class Dispatcher:
 
     async def _run_life(self, life: Lifecycle) -> None:
         try:
-            await self._guarded(life.run)
+            await self._failure.noting(life.run)
         finally:
             self._scheduler.release()
             self._note_end(life)
@@ -270,12 +269,3 @@ class Dispatcher:
             del self.lives[name]
             keep_life(self.jobs.pop(name), life)  # The caller may hold the job.
             self._channel.forget_transcript(life.context.transcript)
-
-    async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
-        """Run a part of a life; an error stops all commands: a launcher's, or Ctrl-C on trio."""
-        try:
-            await part()
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:
-            self._failure.note(unwrapped(error))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from currant._synchronization import KillBarrier
 
@@ -37,6 +37,18 @@ class Failure:
         if is_interrupt(error):
             self._on_interrupt()
         self._barrier.throw(f"{type(error).__name__}: {error}")
+
+    async def noting(self, part: Callable[[], Awaitable[object]]) -> None:
+        """Run `part`, and note its error instead of raising it.
+
+        Cancellation: passes through.
+        """
+        try:
+            await part()
+        except anyio.get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # of a launcher or of the system, or Ctrl-C on trio
+            self.note(unwrapped(error))
 
     def raise_first(self) -> None:
         """Raise the first error, if there is one."""

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 
 from currant._channel.threads import in_thread
-from currant._supervisor.failure import unwrapped
 from currant._supervisor.file_changes import FileChanges, require_watchfiles
 from currant._supervisor.watch_rules import IgnoreFiles, WatchRules
 from currant._synchronization import Notifier
@@ -173,23 +172,18 @@ class Reactions:
         """Start the task that reads changes, for the first command with a `watch`."""
         if not self._is_looking and self._tasks is not None:
             self._is_looking = True
-            self._tasks.start_soon(self._look_at_changes)
+            self._tasks.start_soon(self._failure.noting, self._look_at_changes)
 
     def _follow(self) -> None:
         self._files.follow({path for each in self._watched.values() for path in each.rules.paths})
 
     async def _look_at_changes(self) -> None:
-        """Pass changes on to the commands that they concern; an error stops all commands."""
-        try:
-            while True:
-                paths = await self._files.next()
-                watched = dict(self._watched)
-                for name, path in (await in_thread(partial(_matches, watched, paths))).items():
-                    watched[name].changes.note(path)
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:
-            self._failure.note(unwrapped(error))
+        """Pass changes on to the commands that they concern."""
+        while True:
+            paths = await self._files.next()
+            watched = dict(self._watched)
+            for name, path in (await in_thread(partial(_matches, watched, paths))).items():
+                watched[name].changes.note(path)
 
     async def _watch(self, life: Lifecycle, watched: _Watched) -> None:
         """Restart or signal the command after each change."""

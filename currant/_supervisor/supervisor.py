@@ -245,7 +245,7 @@ class Supervisor:
         """Wait until all commands have ended, and readers and sinks have had all messages."""
         with self.channel.waiting():
             await self.channel.settled()
-            while self.channel.producing:
+            while self.channel.is_producing:
                 await self.channel.ended()
                 await self.channel.settled()
 
@@ -334,7 +334,7 @@ class Supervisor:
                 killing.start_soon(self.home.run_calls)
                 self.dispatcher.reactions.start(killing)
                 if self._is_entered:
-                    killing.start_soon(self._watch_hosts)
+                    killing.start_soon(self._failure.noting, self._watch_hosts)
                     killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
                     if self._settings.keep_results is not None:
                         killing.start_soon(self._sweep.each_second, self.dispatcher.some_ended)
@@ -354,13 +354,8 @@ class Supervisor:
 
     async def _watch_hosts(self) -> None:
         launcher = self._settings.launcher
-        try:
-            if isinstance(launcher, HostTeller):
-                await launcher.watch(self.channel.send)
-        except anyio.get_cancelled_exc_class():
-            raise
-        except BaseException as error:
-            self._failure.note(unwrapped(error))
+        if isinstance(launcher, HostTeller):
+            await launcher.watch(self.channel.send)
 
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)

@@ -396,8 +396,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
 
         Cancellation: some hosts may have been asked, and others not.
         """
+        members = self._entered("hold").members.values()
         async with anyio.create_task_group() as tasks:
-            for member in self._entered("hold").members.values():
+            for member in members:
                 if isinstance(member.launcher, RemoteLauncher):
                     tasks.start_soon(member.launcher.hold)
 
@@ -425,8 +426,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
         async with anyio.create_task_group() as tasks:
             for launcher in launchers:
                 tasks.start_soon(sweep_one, launcher)
-        for error in errors:
-            raise error
+        if errors:
+            raise errors[0]
         if name is None:
             self._unswept.forget_ended()
 
