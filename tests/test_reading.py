@@ -374,7 +374,7 @@ async def test_lines_of_a_command_stay_in_order(seed: int) -> None:
         for name in sizes:
             channel.add_producer()
             tasks.start_soon(write, name)
-        while channel.producing or channel.readers.has_messages:
+        while channel.is_producing or channel.readers.has_messages:
             async for line in LineReader(channel.readers):
                 assert isinstance(line, Line)
                 came[line.command].append(int(line.data))

@@ -285,7 +285,7 @@ async def test_message_does_not_overtake_a_sender_that_waits_for_a_reader_that_h
             assert feed.receive_nowait() == batch
         leave.set()
         await anyio.wait_all_tasks_blocked()
-        assert channel.readers.abandoned
+        assert channel.readers.is_abandoned
         assert not channel.send_nowait(Exited("a", Exit(0, None), 1, 0.0))
         channel.close()
     feed.close()

@@ -107,7 +107,7 @@ class Channel:
         )
 
     @property
-    def producing(self) -> bool:
+    def is_producing(self) -> bool:
         """Whether a command may still send a message."""
         return self._producers > 0
 
@@ -151,7 +151,7 @@ class Channel:
 
     async def ended(self) -> None:
         """Wait until no command may send any more messages."""
-        await self._last_producer_left.wait_for(lambda: not self.producing)
+        await self._last_producer_left.wait_for(lambda: not self.is_producing)
 
     async def send(self, message: BatchMessage) -> None:
         """Hand `message` to each subscription in turn; wait if it is full and not abandoned."""
@@ -195,7 +195,7 @@ class Channel:
     async def settled(self) -> None:
         """Wait until every reader and every sink has dealt with its messages."""
         for subscription in (self.readers, *self._sinks):
-            while not subscription.settled:
+            while not subscription.is_settled:
                 with anyio.move_on_after(RECHECK_INTERVAL):
                     await subscription.changed()
 

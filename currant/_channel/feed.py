@@ -111,14 +111,14 @@ class SinkSubscription(Subscription):
         self._has_left = False
 
     @property
-    def abandoned(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether the sink itself waits for the commands; otherwise the sink reads on."""
         return self._task is not None and self._task in self._waiters
 
     @property
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether the sink asks for more and there is nothing, has left, or waits itself."""
-        return self._has_left or self.abandoned or (self._idle_tasks > 0 and not self.has_messages)
+        return self._has_left or self.is_abandoned or (self._idle_tasks > 0 and not self.has_messages)
 
     async def receive(self) -> BatchMessage:
         """Wait for the next message; raise the errors of `SinkFeed.receive`."""

@@ -156,14 +156,14 @@ class Readers(Subscription):
         self._unread_since: float | None = None  # while the buffer is full and has no reader
 
     @property
-    def abandoned(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether no reader is present, and the commands need not wait for one (any longer)."""
         if self._has_reader:
             return False
         return self._is_dispensable or self._is_unread
 
     @property
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether every reader that is present has had all messages."""
         return not any(
             (self.has_messages or iteration.open_batches) and self._is_present(iteration)

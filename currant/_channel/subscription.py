@@ -58,12 +58,12 @@ class Subscription(ABC):
 
     @property
     @abstractmethod
-    def abandoned(self) -> bool:
+    def is_abandoned(self) -> bool:
         """Whether no reader will make room, so that a sender must not wait."""
 
     @property
     @abstractmethod
-    def settled(self) -> bool:
+    def is_settled(self) -> bool:
         """Whether the readers have dealt with every message."""
 
     @property
@@ -144,7 +144,7 @@ class Subscription(ABC):
     @property
     def _may_discard(self) -> bool:
         """Whether a message that finds no room may enter at once, in the place of the oldest."""
-        return not self._waiting_senders and self.abandoned
+        return not self._waiting_senders and self.is_abandoned
 
     def _may_overtake(self, message: BatchMessage) -> bool:
         return (
@@ -179,7 +179,7 @@ class Subscription(ABC):
             sender.released.set()
 
     def _discard_if_abandoned(self) -> None:
-        while self._waiting_senders and self.abandoned:
+        while self._waiting_senders and self.is_abandoned:
             self._discard_oldest()
             self._admit_senders()
 

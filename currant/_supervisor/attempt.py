@@ -29,8 +29,8 @@ from currant._process.launcher import Outlived, Resizable, host_of
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.outcome import Outcome
+from currant._supervisor.requested_stop import RequestedStop
 from currant._supervisor.standard_input import StandardInput
-from currant._supervisor.stop_command import StopCommand
 from currant._supervisor.sweep import end_escapees_of
 from currant._synchronization import start_task
 from currant._values.capture import as_capture
@@ -44,7 +44,6 @@ from currant._values.errors import (
     UnresponsiveError,
 )
 from currant._values.messages import Aborted, Ready, Started
-from currant._values.stop_request import StopRequest
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -119,11 +118,10 @@ class Attempt:
         self.has_left_nothing: bool = False
         self._phase: _Phase = _NO_PROCESS
         self._launched_at = 0.0  # on the clock of the event loop
-        self._stop_request: StopRequest | None = None
         self._was_interrupted = False
         self._size: Pty | None = None  # asked for while there was no process
         self._input = StandardInput(command)
-        self._stop_command = StopCommand(command, context.launcher)
+        self._requested_stop = RequestedStop(command, context, self._input, self.outcome)
         self._announcer = Announcer(context)
         self._health = Health(command, context.launcher, self.output, context.change, self)
 
@@ -188,15 +186,12 @@ class Attempt:
     @property
     def is_stopping(self) -> bool:
         """Whether the process was asked to stop, and not all is over."""
-        return self._stop_request is not None and self.process is not None
+        return self._requested_stop.is_requested and self.process is not None
 
     @property
     def grace_of_escapees(self) -> float:
         """What is left of the grace after a stop; without a stop, escapees have all of theirs."""
-        if self._stop_request is None:
-            return inf
-        least = 0 if self._stop_request.is_hurried else self._context.limits.escapee_grace
-        return max(self._stop_request.remaining(anyio.current_time()), least)
+        return self._requested_stop.grace_of_escapees
 
     async def launch(self, command: Command, number: int) -> Process | None:
         """Start and return the process; if that fails, note why and return None.
@@ -257,8 +252,8 @@ class Attempt:
             await process.aclose()
         self.usage = getattr(process, "usage", None)  # An isinstance of `Measured` takes 15 µs.
         end = self.outcome.exit
-        if self._stop_request is not None and end is not None and end.stopped:
-            self.stopping = anyio.current_time() - self._stop_request.at
+        if self._requested_stop.is_requested and end is not None and end.stopped:
+            self.stopping = self._requested_stop.seconds
 
     # ---- to ask for ----
 
@@ -288,7 +283,8 @@ class Attempt:
         Return False if it has failed or exited already, or is being stopped.
         """
         is_stopped = self.is_stopping or self._context.barrier.thrown
-        if not (self.may_run and self.is_running) or is_stopped or self.outcome.error is not None:
+        may_fail = self.may_run and self.is_running and self.outcome.error is None
+        if is_stopped or not may_fail:
             return False
         self._note_fault(fault)
         return True
@@ -349,10 +345,9 @@ class Attempt:
         if self._size is not None:
             start_task(tasks, self.resize, self._size)
         # A kill during the launch may not have reached the watcher yet.
-        is_stopped = self._stop_request is not None or self._context.barrier.thrown
-        self._health.start(process, tasks, is_stopped=is_stopped)
-        if self._stop_request is not None:  # The stop was requested during the launch.
-            self._stop_request = self._stop_request._replace(at=anyio.current_time())
+        self._health.start(process, tasks, is_stopped=self._requested_stop.is_due)
+        if self._requested_stop.is_requested:  # during the launch
+            self._requested_stop.begin_again()
             start_task(tasks, self._stop, running)
 
     async def _exit_of(self, running: _Running) -> Exit:
@@ -365,7 +360,7 @@ class Attempt:
             return await self._wait(running)
         except BaseException:  # a cancellation, Ctrl-C, or a lost host
             self._was_interrupted = True
-            was_killed = self._context.barrier.thrown and self._stop_request is not None
+            was_killed = self._context.barrier.thrown and self._requested_stop.is_requested
             self._request_stop(hurry=was_killed)
             raise
 
@@ -376,7 +371,7 @@ class Attempt:
         end = await process.wait()
         if self._command.leftovers == "wait" and isinstance(process, Outlived):
             await process.wait_group()
-            if self._stop_request is not None and end.code in self._command.success_codes:
+            if self._requested_stop.is_requested and end.code in self._command.success_codes:
                 return replace(end, stopped=True)  # The processes left behind were stopped.
         return end
 
@@ -393,7 +388,7 @@ class Attempt:
         except anyio.ClosedResourceError:  # The launcher was left; the exit tells the rest.
             pass
         finally:
-            for stream in list(output.unread):  # Another process may still write, or not.
+            for stream in list(output.unread):  # A descendant may still write.
                 output.read_soon(stream, tasks, has_begun=False)
 
     async def _report_start_and_read(self, started: Started, running: _Running) -> None:
@@ -437,7 +432,9 @@ class Attempt:
     async def _leaves_group(self) -> bool:
         """Return whether the leftover processes go on: after a success that was no stop."""
         end = self.outcome.exit
-        if end is None or self._command.leftovers != "leave" or self._stop_request:
+        if end is None or self._command.leftovers != "leave":
+            return False
+        if self._requested_stop.is_requested:
             return False
         if self.outcome.status is None:
             # The last output decides, but a leftover may hold the pipe.
@@ -450,7 +447,7 @@ class Attempt:
         """Drain the output; after a stop, end the escapees that hold the pipes open."""
         if process.stdin is not None:
             await process.stdin.aclose()  # Another process may hold the other end.
-        if self._stop_request is None or self.output.has_ended:
+        if not self._requested_stop.is_requested or self.output.has_ended:
             return
         with anyio.move_on_after(self._context.limits.end_of_output):
             await self.output.ended()
@@ -459,7 +456,7 @@ class Attempt:
 
     def _judge(self) -> bool:
         """Set the status and return True; return False if unread output still decides it."""
-        was_stopped = self._stop_request is not None or self._context.barrier.thrown
+        was_stopped = self._requested_stop.is_due
         return self.outcome.judge(self._health.readiness, self.output, was_stopped=was_stopped)
 
     def _uptime(self, exited_at: float) -> float:
@@ -475,24 +472,19 @@ class Attempt:
 
     def _request_stop(self, *, hurry: bool = False) -> None:
         if self.output.spill is not None:
-            grace = 0.0 if hurry else self._context.policies.grace
-            self.output.spill.limit_wait(grace + self._context.limits.spill)
-        if self._stop_request is None:
+            left = 0.0 if hurry else self._context.policies.grace
+            self.output.spill.limit_wait(left + self._context.limits.spill)
+        if not self._requested_stop.is_requested:
             if not self.may_run:
                 return
-            grace = self._context.policies.grace
-            self._stop_request = StopRequest(anyio.current_time(), grace)
+            self._requested_stop.begin()
             self._health.cancel()
         if hurry:
-            self._stop_request = self._stop_request.hurried()
-            self._stop_command.cut_short()
+            self._requested_stop.hurry()
 
     async def _stop(self, running: _Running) -> None:
-        request = self._stop_request
-        grace = self._context.policies.grace if request is None else request.grace
         try:
-            if request is not None and not request.is_hurried:
-                grace = await self._ask_without_signal(running.process, request)
+            grace = await self._requested_stop.ask_without_signal(running.process)
             end = await running.process.stop(self._command.stop_signal, grace)
         except CannotStopError as error:
             self._note_failure_to_stop(error)
@@ -503,20 +495,6 @@ class Attempt:
             raise
         else:
             self._note_exit(end)
-
-    async def _ask_without_signal(self, process: Process, request: StopRequest) -> float:
-        """Run the stop command, and close the input; return what is left of the grace.
-
-        Another task may be doing this, and no signal may come before it has.
-        """
-        if self._command.stop_command is not None:
-            half = request.remaining(anyio.current_time()) / 2
-            await self._stop_command.run(process, half if self.outcome.exit is None else 0.0)
-        if self.outcome.exit is None:
-            seconds = min(request.grace, self._context.limits.end_of_input)
-            await self._input.close_and_wait(process, seconds)
-        assert self._stop_request is not None  # It may be hurried by now.
-        return max(0.0, self._stop_request.remaining(anyio.current_time()))
 
     # ---- what happens to the process ----
 
@@ -569,8 +547,7 @@ class Attempt:
         self._context.change.notify_all()
 
     def _note_exit(self, end: Exit) -> None:
-        was_asked = self._input.closed_by_stop or self._stop_command.has_run
-        self.outcome.note_exit(end, was_asked=was_asked)
+        self.outcome.note_exit(end, was_asked=self._requested_stop.was_asked)
 
     def _send_soon(self, message: Ready | Aborted) -> None:
         if isinstance(self._phase, (_Running, _Draining)):

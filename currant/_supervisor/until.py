@@ -95,11 +95,11 @@ async def first_of(
 
     async def wait_for(condition: JobCondition) -> None:
         if condition == "idle" and idle is not None:
-            await _is_idle(life, idle)
+            await _wait_for_silence(life, idle)
         elif condition == "ready":
-            await _is_ready(life)
+            await _wait_for_readiness(life)
         else:
-            await _has_ended(life)
+            await _wait_for_end(life)
         met.append(condition)
         tasks.cancel_scope.cancel()
 
@@ -113,16 +113,16 @@ async def first_of(
     return "exit" if life.has_ended else met[0]
 
 
-async def _has_ended(life: Lifecycle) -> None:
+async def _wait_for_end(life: Lifecycle) -> None:
     await life.context.change.wait_for(lambda: life.has_ended)
 
 
-async def _is_ready(life: Lifecycle) -> None:
+async def _wait_for_readiness(life: Lifecycle) -> None:
     before = life.times_ready
     await life.context.change.wait_for(lambda: life.is_ready or life.times_ready > before)
 
 
-async def _is_idle(life: Lifecycle, seconds: float) -> None:
+async def _wait_for_silence(life: Lifecycle, seconds: float) -> None:
     """Wait until a process of the command runs and has written nothing for `seconds`.
 
     While a slow reader holds the command up, the command may be waiting for room to write.
