@@ -10,7 +10,7 @@ import os
 from collections import Counter
 from contextlib import suppress
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -51,7 +51,7 @@ from currant._values.launch_spec import SILENT, LaunchSpec, Pty, wrapped_argv
 from currant._values.shutdown_limits import ShutdownLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -64,6 +64,20 @@ __all__ = ["LocalLauncher"]
 
 CHECKS_AT_A_TIME = 50
 """Commands that are looked up before other tasks run: a thousand in a row take 10 ms."""
+
+
+class _Identity(NamedTuple):
+    """How the guard, and the searches for escapees and servers, know the processes of an attempt.
+
+    Attributes:
+        run: the run, a part of the mark.
+        mark: the value of currant's own variable.
+        stop_spec: how to end the processes.
+    """
+
+    run: str
+    mark: str
+    stop_spec: StopSpec
 
 
 class LocalLauncher:
@@ -80,8 +94,8 @@ class LocalLauncher:
         limits: how long each step of ending a process may take.
     """
 
-    # `_guard` is shared with other launchers.  `_limits` and `_start` are for tests: other limits,
-    # and another function to start a process.
+    # `_guard` is shared with other launchers, `_start` starts processes in another way (an agent
+    # polls where there are no pidfds), and `_limits` is for tests.
     def __init__(
         self,
         *,
@@ -237,60 +251,67 @@ class LocalLauncher:
             self._starting.remove(command.name)
 
     async def _start_as(self, command: LaunchSpec, admission: Admission | None) -> LocalProcess:
+        identity = self._identify(command)
+        variables = build_environment(command, identity.mark)
+        credentials = find_credentials(command)
+        words = _words_to_run(command, credentials, admission)
+        files = FileStates(command.cwd, command.probe_files)
+        stdio = _open_stdio(command)
+        with self._guard.expecting(identity.run) as line, stdio as standard_files:
+            if credentials is not None and credentials.user is not None:
+                stdio.give_to(credentials.user)
+            members = None if admission is None else admission.descriptor
+            spec = _spawn_spec(command, words, standard_files, variables, credentials, members)
+            self._guard.raise_escapee_grace(identity.stop_spec.grace)
+            child = await with_retries(self._start_process, spec)
+            try:
+                return self._adopt(child, command, identity, line, admission, stdio, files)
+            except BaseException:  # No memory is left, for example.
+                await self._give_up(child)
+                raise
+
+    def _identify(self, command: LaunchSpec) -> _Identity:
+        """Count the attempt, and have its escapees swept later, unless they may stay."""
         name = command.name
         grace = self.limits.grace if command.grace is None else command.grace
         stop_spec = StopSpec(command.stop_signal, grace, command.kill_mode or "group")
         self._attempts[name] += 1
-        may_stay = command.leftovers == "leave"
-        run = os.urandom(8).hex() if may_stay else self._run  # No search looks for the former.
-        if not may_stay:
+        run = self._run
+        if command.leftovers == "leave":
+            run = os.urandom(8).hex()  # No search looks for this run.
+        else:
             self._unswept[name] = stop_spec
-        own_mark = mark(run, name, self._attempts[name])
-        variables = build_environment(command, own_mark)
-        credentials = find_credentials(command)
-        members = None if admission is None else admission.descriptor
-        words = _words_to_run(command, credentials, admission)
-        files = FileStates(command.cwd, command.probe_files)
-        stdio = _open_stdio(command)
-        with self._guard.expecting(run) as line, stdio as (stdin, stdout, stderr):
-            if credentials is not None and credentials.user is not None:
-                stdio.give_to(credentials.user)
-            spec = SpawnSpec(
-                words,
-                stdin,
-                stdout,
-                stderr,
-                command.cwd,
-                variables,
-                in_terminal=isinstance(stdio, PtyStdio),
-                credentials=None if switches_user(credentials, members) else credentials,
-                umask=command.umask,
-                pass_fds=(*numbers_of(command.listen), *([] if members is None else [members])),
-                new_session=command.new_session,
-            )
-            self._guard.raise_escapee_grace(grace)
-            child = await with_retries(self._start_process, spec)
-            try:
-                # Before another await: only the guard would end the group if we died now.
-                self._guard.register(child.pid, stop_spec, line)
-                self._escapees.note_start(child.pid, in_own_session=command.new_session)
-                group = ChildGroup(name, child, self._guard.unregister)
-                owners = ServerOwners(child.pid, f"{VARIABLE}={own_mark}".encode(), self._run)
-                stopper = Stopper(group, self.limits.reap, stop_spec.kill_mode)
-                process = LocalProcess(
-                    group,
-                    stopper,
-                    None if admission is None else Members(admission.group, self.limits.reap),
-                    stdio,
-                    owners,
-                    files,
-                    self.limits,
-                    self._forget,
-                )
-                self._processes[process] = group
-            except BaseException:  # No memory is left, for example.
-                await self._give_up(child)
-                raise
+        return _Identity(run, mark(run, name, self._attempts[name]), stop_spec)
+
+    def _adopt(
+        self,
+        child: Child | Process,
+        command: LaunchSpec,
+        identity: _Identity,
+        line: int,
+        admission: Admission | None,
+        stdio: Stdio,
+        files: FileStates,
+    ) -> LocalProcess:
+        """Register a child that was just started, and return its process.
+
+        Until the guard knows the group, the death of this program would leave the child running.
+        So nothing is awaited before that.
+        """
+        self._guard.register(child.pid, identity.stop_spec, line)
+        self._escapees.note_start(child.pid, in_own_session=command.new_session)
+        group = ChildGroup(command.name, child, self._guard.unregister)
+        process = LocalProcess(
+            group,
+            Stopper(group, self.limits.reap, identity.stop_spec.kill_mode),
+            None if admission is None else Members(admission.group, self.limits.reap),
+            stdio,
+            ServerOwners(child.pid, f"{VARIABLE}={identity.mark}".encode(), self._run),
+            files,
+            self.limits,
+            self._forget,
+        )
+        self._processes[process] = group
         return process
 
     async def _give_up(self, child: Child | Process) -> None:
@@ -311,6 +332,30 @@ class LocalLauncher:
         group = self._processes.pop(process, None)
         if group is not None and not group.is_gone:
             self._unstoppable.add(group.id)
+
+
+def _spawn_spec(
+    command: LaunchSpec,
+    words: tuple[str, ...],
+    standard_files: tuple[int, int, int],
+    variables: Mapping[bytes, bytes],
+    credentials: Credentials | None,
+    members: int | None,
+) -> SpawnSpec:
+    stdin, stdout, stderr = standard_files
+    return SpawnSpec(
+        words,
+        stdin,
+        stdout,
+        stderr,
+        command.cwd,
+        variables,
+        in_terminal=isinstance(command.pty, Pty),
+        credentials=None if switches_user(credentials, members) else credentials,
+        umask=command.umask,
+        pass_fds=(*numbers_of(command.listen), *([] if members is None else [members])),
+        new_session=command.new_session,
+    )
 
 
 def _words_to_run(

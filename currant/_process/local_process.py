@@ -113,8 +113,8 @@ class LocalProcess:
         if not is_gone:
             if self._group.is_forbidden():
                 raise NotPermittedError(self._group.name, self.pid)
-            member = self._members and self._group.is_gone and self._members.survivor()
-            raise CannotStopError(self._group.name, member or self.pid, self._limits.reap)
+            survivor = self._members.survivor() if self._members and self._group.is_gone else None
+            raise CannotStopError(self._group.name, survivor or self.pid, self._limits.reap)
         return await self.wait()
 
     async def _end(self, signal: int, grace: float) -> bool:

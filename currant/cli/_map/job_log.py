@@ -117,9 +117,7 @@ def create_job_log(path: str) -> JobLog:
         return log
 
 
-def reopen_job_log(
-    path: str, *, must_exist: bool = False, read_only: bool = False
-) -> JobLog:
+def reopen_job_log(path: str, *, must_exist: bool = False, read_only: bool = False) -> JobLog:
     """Go on with a job log; `JobLog.logged` has its jobs.
 
     Args:
