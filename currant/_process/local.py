@@ -80,8 +80,8 @@ class LocalLauncher:
         limits: how long each step of ending a process may take.
     """
 
-    # `_guard` is shared with other launchers.  `_limits` and `_start` are for tests: other limits,
-    # and another function to start a process.
+    # `_guard` is shared with other launchers, `_start` starts a process in another way (an agent
+    # without pidfds polls), and `_limits` is for tests.
     def __init__(
         self,
         *,
