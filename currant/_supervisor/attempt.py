@@ -393,7 +393,7 @@ class Attempt:
         except anyio.ClosedResourceError:  # The launcher was left; the exit tells the rest.
             pass
         finally:
-            for stream in list(output.unread):  # Another process may still write, or not.
+            for stream in list(output.unread):  # A descendant may still write.
                 output.read_soon(stream, tasks, has_begun=False)
 
     async def _report_start_and_read(self, started: Started, running: _Running) -> None:
