@@ -130,8 +130,8 @@ class Server:
     async def _stop_as_told(self, hosted: Hosted) -> None:
         """Stop a process as its command says, and its escapees within the rest of the grace.
 
-        Escapees must not wait for the graces of other commands: after the grace of its own, a
-        command may be started on another host.
+        When its own grace is over, a command may be started on another host.  So its escapees must
+        not wait for the graces of other commands.
         """
         began = anyio.current_time()
         await hosted.stop_as_told()

@@ -75,11 +75,10 @@ def map(  # noqa: A001 - as the builtin
     In a template, ``{}`` stands for the item, ``{.}`` for the item without its extension, ``{/}``
     for its last path component, ``{//}`` for its folder, and ``{/.}`` for its last path component
     without the extension; ``{#}`` for the number of the item, from 1, and ``{%}`` for that of the
-    slot.  If the items are
-    tuples, ``{1}`` is the first value, and if they are mappings, ``{name}`` is the value of a key.
-    Without any of these, the item becomes the last argument.  A value is always a whole argument,
-    or a part of one: no shell sees it.  In a `Command.shell`, and in a line that needs a shell,
-    the shell gets the values as parameters, which it does not read as a script.
+    slot.  If the items are tuples, ``{1}`` is the first value, and if they are mappings, ``{name}``
+    is the value of a key.  Without any of these, the item becomes the last argument.  A value is
+    always a whole argument, or a part of one.  In a `Command.shell`, and in a line that needs a
+    shell, the shell gets the values as parameters, and not as a part of the script.
 
     Leaving the loop early, by `break` for example, is a kill: the commands are stopped in the
     background.  To wait until they are gone, use a block::

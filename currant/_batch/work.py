@@ -1,9 +1,10 @@
 """`Work`: the commands of one `map`, a limited number at a time.
 
-    launcher           ends last, and stops leftover processes
-      sinks            end after the last message
-        killing        the kill barrier, calls from other threads, a sweep each second
-          slots        each runs one command after the other
+    watching             the kill barrier; outside, because entering the launcher may take long
+      launcher           ends last of the rest, and stops leftover processes
+        sinks            end after the last message
+          killing        calls from other threads, news of hosts, sweeps
+            slots        each runs one command after the other
 
 A slot is a task.  It takes an item, runs the whole life of its command, and hands over the result.
 So an item that waits for its turn has no task, and nothing is left of a command after its end.  A
@@ -194,7 +195,7 @@ class Work(Generic[T]):
             self.hurry()
 
     async def _run_all(self) -> None:
-        """Run the sinks, the kill barrier and the slots, inside the launcher."""
+        """Run the sinks, the helpers of a kill and the slots, inside the launcher."""
         async with anyio.create_task_group() as sinks:
             to_sinks = self._open_channel(sinks) if self._settings.sinks else None
             channel = _joined(to_sinks, self._channel)

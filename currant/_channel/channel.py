@@ -182,7 +182,7 @@ class Channel:
             self._waiters.remove_current_task()
 
     def begin_to_wait(self) -> None:
-        """Mark the current task as waiting from now on: the task is leaving the block."""
+        """Mark the current task as waiting: for good, or until the end of `waiting`."""
         self._waiters.add_current_task()
         for subscription in (self.readers, *self._sinks):
             subscription.recheck()

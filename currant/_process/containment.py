@@ -197,7 +197,8 @@ class Members:
         """Kill all members, and remove the group."""
         if self._group.remove():
             return
-        with anyio.CancelScope(shield=True), anyio.move_on_after(2 * self._reap_limit):  # Bounded.
+        # Bounded: by the scope inside.
+        with anyio.CancelScope(shield=True), anyio.move_on_after(2 * self._reap_limit):
             await self.end(SIGKILL, 0)
             while not self._group.remove():  # noqa: ASYNC110 - the last member is just leaving
                 await anyio.sleep(0.001)

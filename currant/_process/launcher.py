@@ -62,7 +62,7 @@ class Process(Protocol):
 
     Attributes:
         host: the name of the machine on which the process lives; messages and results name it,
-            unless the process is `Local`.
+            unless its `Local.is_local` is true.
         pid: the pid there, for display.
         stdin: the input if that is a pipe or a terminal, else None.  `send` raises
             `anyio.BrokenResourceError` if no process reads the input any more.  Closing a
@@ -157,7 +157,7 @@ class Outlived(Protocol):
 
 @runtime_checkable
 class Exchanger(Protocol):
-    """A process whose servers are asked from where it lives."""
+    """A process that sends requests to servers from its own host."""
 
     async def exchange(self, request: Request, /) -> Answer:
         """Connect to a server, as the host knows it, send a request, and receive the answer.
@@ -175,7 +175,7 @@ class Exchanger(Protocol):
 
 @runtime_checkable
 class Examiner(Protocol):
-    """A process whose files are looked at from where it lives."""
+    """A process that looks at files on its own host."""
 
     async def examine(self, path: str, /) -> FileState:
         """Return whether a file was made or changed since the start of the process.
@@ -231,7 +231,7 @@ class Watched(Protocol):
 
 @runtime_checkable
 class Measured(Protocol):
-    """A process of which it is known what it has used."""
+    """A process that reports the processor time and the memory that it has used."""
 
     @property
     def usage(self) -> Usage | None:
@@ -244,7 +244,10 @@ class Measured(Protocol):
 
 @runtime_checkable
 class Local(Protocol):
-    """A process that may live on this machine; then messages and results name no host."""
+    """A process that knows whether it lives on this machine.
+
+    If it does, messages and results name no host.
+    """
 
     @property
     def is_local(self) -> bool: ...

@@ -95,7 +95,8 @@ class Connection:
         agent_pid: the pid of the agent.
         python: the version of the Python that runs the agent, such as ``"3.11.2"``.
         cpus: how many processors the host has.
-        has_ended: whether the agent has reported that all processes have ended, and the agent too.
+        has_ended: whether the agent has reported that all its processes have ended, and that it
+            exits.
         is_dying: whether the agent is about to end because it got a signal.
         identity: tells the agent apart from all other processes of the host; None if the host
             cannot tell.

@@ -166,8 +166,10 @@ class Job:
     def kill(self, reason: str | None = None) -> None:
         """Stop this command and do not start it again; return at once.
 
-        A second call while the command is stopping skips the rest of the grace.  When the command
-        has ended, `restart` may run it again.  Any thread and any signal handler may call this.
+        Each call after the first skips the rest of the grace, while the command is stopping.  The
+        first does not, even if something else has begun the stop, such as `Runner.kill`.  When the
+        command has ended, `restart` may run it again, and the calls count anew.  Any thread and any
+        signal handler may call this.
         """
         self._life.kill(reason)
 

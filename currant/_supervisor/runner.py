@@ -338,9 +338,11 @@ class Runner:
     def kill(self, reason: str | None = None) -> None:
         """Throw the barrier: stop all commands and start no more; return at once.
 
-        Any thread and any signal handler may call this, any number of times; a second call while
-        commands are still stopping skips the rest of the grace.  To wait until all commands are
-        gone, await `join` or leave the block.  A kill during the entry counts: nothing starts.
+        Any thread and any signal handler may call this, any number of times.  Each call after the
+        first skips the rest of the grace of the commands that are still stopping.  The first does
+        not, even if something else has begun the stop: a failure, a time limit or `Job.kill`.  To
+        wait until all commands are gone, await `join` or leave the block.  A kill during the entry
+        counts: nothing starts.
 
         Raises:
             RuntimeError: the entry of the Runner has not begun.

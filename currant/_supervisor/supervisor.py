@@ -2,7 +2,7 @@
 
     launcher           ends last, and stops leftover processes
       sinks            end after the last message
-        killing        calls from other threads, news of hosts, the time limit, a sweep
+        killing        calls from other threads, news of hosts, reactions, the time limit, sweeps
           lives        all commands
 
 One shielded task, the supervisor, owns these.  So whatever cancels the task of the block, a cancel

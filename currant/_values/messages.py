@@ -137,14 +137,16 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """The attempt has failed and currant is stopping the process.
+    """The attempt has failed, and not by its exit; if the process still runs, currant stops it.
 
-    The command was not ready in time, did not pass its `alive` probe or exceeded its time limit; or
-    its host is lost, and then no `Exited` follows if the exit is unknown.
+    The command was not ready in time, did not pass its `alive` probe, exceeded a limit, or could
+    not be stopped; the file of `Capture.spill` could not be written; or its host is lost, and then
+    no `Exited` follows if the exit is unknown.
 
     Attributes:
         command: the command's name.
-        error: a `NotReadyError`, `UnresponsiveError`, `TimeLimitError` or `HostLostError`.
+        error: a `NotReadyError`, `UnresponsiveError`, `TimeLimitError`, `OutputLimitError`,
+            `SpillError`, `CannotStopError` or `HostLostError`.
         attempt: the number of the attempt, from 1.
         time: seconds since the epoch.
     """

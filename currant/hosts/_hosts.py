@@ -257,7 +257,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
         new = _by_name(as_hosts([host]), {**self._hosts, **connecting})
         members: list[Member] = []
         try:
-            members.extend(map(pool.add, new.values()))  # Those before one that is refused, too.
+            # With `extend`, `finally` also sees the hosts before one that is refused.
+            members.extend(map(pool.add, new.values()))
             await pool.wait_until_tried(members, len(members))
             if missing := [member for member in members if member.launcher is None]:
                 raise unreachable(missing)

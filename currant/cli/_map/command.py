@@ -291,7 +291,7 @@ def map_items(words: Sequence[str], **options: Unpack[MapOptions]) -> int:
     that of a column, {1/.} and {name.} likewise; {#} for the number of the command, and {%} for its
     slot.  Without any, {} is appended.  A value is one argument, whatever is in it.  TEMPLATE is
     run without a shell, unless it is a single word with shell syntax, such as 'gzip -c {} > {}.gz';
-    the shell never reads a value as a script.
+    the shell gets the values as parameters, not as a part of its script.
 
     Ctrl-C stops all commands; a second Ctrl-C kills them.  The exit status is 0 if all succeeded,
     or the number of failures, 101 for more than 100; 2 if nothing could be started.
