@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 
+import currant
 from currant import (
     Aborted,
     Command,

@@ -118,7 +118,9 @@ class SinkSubscription(Subscription):
     @property
     def is_settled(self) -> bool:
         """Whether the sink asks for more and there is nothing, has left, or waits itself."""
-        return self._has_left or self.is_abandoned or (self._idle_tasks > 0 and not self.has_messages)
+        return (
+            self._has_left or self.is_abandoned or (self._idle_tasks > 0 and not self.has_messages)
+        )
 
     async def receive(self) -> BatchMessage:
         """Wait for the next message; raise the errors of `SinkFeed.receive`."""
