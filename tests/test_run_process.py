@@ -21,6 +21,7 @@ from anyio.abc import ByteReceiveStream
 from currant import (
     PIPE,
     CannotStopError,
+    Capture,
     Command,
     CommandError,
     CommandFailed,
@@ -116,6 +117,24 @@ async def test_missing_program_is_an_error_in_any_case(check: bool) -> None:
         await run_process("nope", check=check)
     with pytest.raises(FileNotFoundError, match="working directory '/nope' does not exist"):
         await run_process("true", cwd="/nope", check=check)
+
+
+@pytest.mark.parametrize("restart", ["on-failure", "always"])
+async def test_missing_program_is_not_started_again_and_again(restart: Any) -> None:
+    """It is an error at once, whatever the policy says of failures."""
+    with fail_after(LIMIT), pytest.raises(CommandNotFoundError):
+        await run_process("nope", restart=restart)
+
+
+@pytest.mark.parametrize("kind", ["stdout", "stderr", "spill"])
+async def test_missing_program_empties_no_file(kind: str, tmp_path: Path) -> None:
+    """A mistyped name does not cost yesterday's output."""
+    file = tmp_path / "dump"
+    file.write_text("precious")
+    options: Any = {"capture": Capture(spill=file)} if kind == "spill" else {kind: file}
+    with pytest.raises(CommandNotFoundError):
+        await run_process("nope", **options)
+    assert file.read_text() == "precious"
 
 
 async def test_program_that_cannot_be_started_is_a_failure(tmp_path: Path) -> None:

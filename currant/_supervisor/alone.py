@@ -19,6 +19,7 @@ from currant._supervisor.failure import unwrapped
 from currant._supervisor.lifecycle import Lifecycle
 from currant._supervisor.sweep import end_escapees_of
 from currant._synchronization import HomeLoop, KillBarrier, keep_interrupts_out
+from currant._values.emptied_files import empties_files
 from currant._values.errors import HostLostError, LaunchError
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
         async with launcher:
             may_go_on = False
             try:
+                # Before a start that empties a file, or is repeated for ever.  For all others,
+                # a look after the failure is enough.
+                if policies.restart.when != "never" or empties_files(command, policies.capture):
+                    await _check(life, launcher)
                 await life.run()
                 if isinstance(life.attempt.outcome.error, LaunchError):
                     await _check(life, launcher)
@@ -67,7 +72,7 @@ async def run_alone(command: Command, policies: Policies, launcher: Launcher) ->
 
 
 async def _check(life: Lifecycle, launcher: Launcher) -> None:
-    """Look for a missing file, which is a more exact error than that of the start."""
+    """Look for a missing file: a more exact error than that of the start, and it comes sooner."""
     if isinstance(launcher, Checker):
         with suppress(HostLostError):  # The start has told that.
             await launcher.check([life.to_launch])
