@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from dataclasses import replace
 from math import inf
@@ -20,6 +21,7 @@ from currant import (
     RestartPolicy,
     Runner,
     StdinClosedError,
+    open_process,
     ready,
 )
 from currant._process.local import LocalLauncher
@@ -130,6 +132,54 @@ async def test_a_stop_closes_the_stdin_before_it_asks(how: str) -> None:
     result = runner.results["c"]
     assert (result.status, result.stdout) == ("stopped", b"up\nend of input\n")
     assert str(result.exit) == "stopped (exit code 0)"
+
+
+@pytest.mark.anyio
+async def test_kill_before_the_end_of_the_block_does_not_hasten_the_signal() -> None:
+    """Two stops at the same time, of the job and of all, wait for the end of input together."""
+    launcher = FakeLauncher(default=RUNS, _limits=PATIENT)
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            runner = Runner([Command(["c"], stdin=PIPE)], launcher=launcher, grace=HOURS)
+
+            async def run() -> None:
+                async with runner:
+                    await runner["c"].ready()
+                    runner.kill()
+                    runner["c"].kill()
+
+            tasks.start_soon(run)
+            await anyio.wait_all_tasks_blocked()
+            assert launcher["c"].signals == []
+            runner.kill()
+    assert launcher["c"].signals[0] == signal.SIGTERM
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("options", [{}, {"stdin": PIPE}, {"stop_command": "s"}])
+async def test_command_that_has_ended_by_itself_was_not_stopped(options: Any) -> None:
+    """Its exit counts, although nobody had noticed the exit when the stop began."""
+    launcher = FakeLauncher({"c": RUNS})
+    with anyio.fail_after(LIMIT):
+        async with Runner([Command(["c"], **options)], launcher=launcher) as runner:
+            await runner["c"].ready()
+            launcher["c"].exit(3)
+            runner.kill()
+    assert (runner.results["c"].status, str(runner.results["c"].exit)) == ("failed", "exit code 3")
+    assert [process.command.name for process in launcher.launched] == ["c"]
+
+
+@pytest.mark.anyio
+async def test_process_that_has_ended_while_the_program_was_busy_was_not_stopped() -> None:
+    """The event loop has not run since the exit."""
+    with anyio.fail_after(LIMIT):
+        async with open_process(["sh", "-c", "read x; exit 3"]) as job:
+            pid = job.pid
+            assert pid is not None
+            await job.send(b"\n")
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - keeps it busy
+    assert job.result is not None
+    assert (job.result.status, str(job.result.exit)) == ("failed", "exit code 3")
 
 
 @pytest.mark.anyio

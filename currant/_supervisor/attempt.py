@@ -154,6 +154,11 @@ class Attempt:
         return self._phase.process if isinstance(self._phase, (_Running, _Draining)) else None
 
     @property
+    def input_was_closed(self) -> bool:
+        """Whether the program has closed the pipe to the process; see `StandardInput`."""
+        return self._input.was_closed
+
+    @property
     def is_starting(self) -> bool:
         """Whether the process is being started."""
         return self._phase is _STARTING

@@ -39,6 +39,11 @@ class JobInput:
         """Whether the command was built with an input to write to."""
         return self._life.command.stdin == PIPE or bool(self._life.command.pty)
 
+    @property
+    def was_closed_here(self) -> bool:
+        """Whether the program has closed the pipe of the present process."""
+        return self._life.attempt.input_was_closed
+
     async def send(self, data: bytes) -> None:
         """Write all of `data`; see `Job.send`."""
         given = cast("object", data)
@@ -121,7 +126,9 @@ class InputStream(ByteSendStream):
         try:
             await self._input.send(item)
         except StdinClosedError as error:
-            if isinstance(error.__cause__, anyio.ClosedResourceError):
+            # The end of a command closes the pipe, too.
+            was_closed = isinstance(error.__cause__, anyio.ClosedResourceError)
+            if was_closed and self._input.was_closed_here:
                 raise anyio.ClosedResourceError(str(error)) from error
             raise anyio.BrokenResourceError(str(error)) from error
 

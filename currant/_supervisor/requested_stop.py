@@ -10,6 +10,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 import anyio
+from anyio.lowlevel import cancel_shielded_checkpoint
 
 from currant._supervisor.stop_command import StopCommand
 from currant._values.stop_request import StopRequest
@@ -107,11 +108,21 @@ class RequestedStop:
             return self._context.policies.grace
         if request.is_hurried:
             return request.grace
-        if self._command.stop_command is not None:
-            half = request.remaining(anyio.current_time()) / 2
-            await self._stop_command.run(process, half if self._outcome.exit is None else 0.0)
-        if self._outcome.exit is None:
-            seconds = min(request.grace, self._context.limits.end_of_input)
-            await self._input.close_and_wait(process, seconds)
+        if self._command.stop_command is not None or self._input.is_pipe:
+            has_exited = await self._has_exited(process)
+            half = 0.0 if has_exited else request.remaining(anyio.current_time()) / 2
+            await self._stop_command.run(process, half)
+            if not has_exited and self._outcome.exit is None:
+                seconds = min(request.grace, self._context.limits.end_of_input)
+                await self._input.close_and_wait(process, seconds)
         assert self._request is not None  # It may be hurried by now.
         return max(0.0, self._request.remaining(anyio.current_time()))
+
+    async def _has_exited(self, process: Process) -> bool:
+        """Return whether the leader has exited by itself, which nobody may have noticed yet."""
+        await cancel_shielded_checkpoint()  # A task that was told of the exit notes it now.
+        if self._outcome.exit is None and not self.was_asked:
+            with anyio.move_on_after(0):  # A process of this machine is looked at without a wait.
+                await process.wait()
+                return True
+        return self._outcome.exit is not None

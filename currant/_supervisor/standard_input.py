@@ -33,16 +33,23 @@ class StandardInput:
         command: the command, for its `stdin` and `pty`.
 
     Attributes:
+        is_pipe: whether the stdin is such a pipe.
         closed_by_stop: whether a stop has closed the pipe.
     """
 
-    __slots__ = ("_is_open", "_is_pipe", "_source", "closed_by_stop")
+    __slots__ = ("_is_open", "_source", "_stopping", "closed_by_stop", "is_pipe")
 
     def __init__(self, command: Command) -> None:
         self._source = command.stdin
-        self._is_pipe = command.stdin == PIPE and not command.pty
-        self._is_open = self._is_pipe
+        self.is_pipe: bool = command.stdin == PIPE and not command.pty
+        self._is_open = self.is_pipe
         self.closed_by_stop: bool = False
+        self._stopping: anyio.Event | None = None  # set when a stop has waited for the exit
+
+    @property
+    def was_closed(self) -> bool:
+        """Whether the program has closed the pipe, by a call or by leaving the block."""
+        return self.is_pipe and not self._is_open and not self.closed_by_stop
 
     def start(self, process: Process, tasks: TaskGroup) -> None:
         """Write the bytes of the command, or close a pipe that was closed before the start."""
@@ -50,7 +57,7 @@ class StandardInput:
             return
         if isinstance(self._source, bytes):
             start_task(tasks, _write, process.stdin, self._source)
-        elif self._is_pipe and not self._is_open:
+        elif self.is_pipe and not self._is_open:
             tasks.start_soon(process.stdin.aclose)
 
     async def aclose(self, process: Process) -> None:
@@ -72,13 +79,19 @@ class StandardInput:
     async def close_and_wait(self, process: Process, seconds: float) -> None:
         """Close a pipe that is still open, and wait up to `seconds` for the exit of the process.
 
+        A second task only waits until that is over: no signal may come earlier.
         Cancellation: the pipe may be open or closed.
         """
-        if self._is_open:
-            self.closed_by_stop = True
-            with anyio.move_on_after(seconds):
-                await self.aclose(process)
-                await process.wait()
+        if self._stopping is not None:
+            await self._stopping.wait()
+        elif self._is_open:
+            self._stopping, self.closed_by_stop = anyio.Event(), True
+            try:
+                with anyio.move_on_after(seconds):
+                    await self.aclose(process)
+                    await process.wait()
+            finally:
+                self._stopping.set()
 
 
 async def _write(stdin: ByteSendStream, data: bytes) -> None:
