@@ -13,6 +13,7 @@ from math import inf
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from currant._process.exchange import exchange
 from currant._process.launcher import Examiner, Exchanger
@@ -168,6 +169,7 @@ class Health:
 
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
+        await checkpoint()  # If the event loop was busy, the process may have exited in time.
         self._listener.on_fault(TimeLimitError(self._command.name, seconds))
 
     async def _limit_silence(self, seconds: float) -> None:

@@ -21,6 +21,7 @@ from math import inf
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
@@ -359,6 +360,7 @@ class Supervisor:
 
     async def _limit_time(self, seconds: float) -> None:
         await anyio.sleep(seconds)
+        await checkpoint()  # If the event loop was busy, processes may have exited in time.
         for life in self.dispatcher.lives.values():
             life.abort(TimeLimitError(life.name, seconds, "runner"))
         self._barrier.throw(f"the time limit of {seconds:g} s is over")

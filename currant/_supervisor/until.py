@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias, get_args
 
 import anyio
-from anyio.lowlevel import checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from currant._supervisor.failure import unwrapped
 from currant._supervisor.readiness import why_attempt_not_ready
@@ -139,3 +139,4 @@ async def _wait_for_silence(life: Lifecycle, seconds: float) -> None:
         attempt, seen = life.attempt, transcript.total
         with anyio.move_on_after(seconds):
             await transcript.arrival.wait_for(lambda: transcript.total != seen)  # noqa: B023 - at once
+        await checkpoint()  # If the event loop was busy, output may be in the pipe.
