@@ -815,6 +815,17 @@ async def test_register_has_the_groups_that_exist() -> None:
 
 
 @pytest_anyio
+async def test_grace_of_escapees_is_in_each_register() -> None:
+    """A launcher that is used again has another register, without the grace of the last one."""
+    launcher = LocalLauncher()
+    for _ in range(2):
+        async with launcher:
+            process = await launcher.launch(Command(["true"], grace=20))
+            assert registered(launcher._guard)[0] == "= 200"
+            await process.wait()
+
+
+@pytest_anyio
 async def test_line_of_the_register_has_room_for_the_largest_numbers() -> None:
     """A pid of Linux has at most 7 digits (proc(5), pid_max)."""
     guard = OrphanGuard(RUN, LIMIT)

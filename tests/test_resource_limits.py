@@ -144,6 +144,12 @@ async def test_process_is_the_same_with_limits_and_without(tmp_path: Path, pty: 
     assert shown[0]["argv"][1:] == words
 
 
+def test_niceness_is_set_without_a_word_that_busybox_does_not_know() -> None:
+    """The nice of Alpine would take "--" for the program."""
+    words = prefix.prefix_of(3, None, is_other_user=False)
+    assert words[1:] == ("-n", "3")
+
+
 def test_command_without_limits_has_no_prefix() -> None:
     """Nothing is paid by a command that sets nothing."""
     for command in (Command(["c"]), Command(["c"], limits=Limits())):

@@ -91,6 +91,7 @@ class OrphanGuard:
             cgroup: the folder of a control group, which may not exist yet; the guard kills its
                 members, and removes it with the groups inside.
         """
+        self._escapee_ticks = 0  # The register is new, also if the launcher is used again.
         try:
             script = _read_script()
             with no_fork:

@@ -64,7 +64,8 @@ def _niceness(increment: int, is_other_user: bool) -> tuple[str, ...]:
             f"it may not have the niceness {niceness}, which is below that of this program; that "
             "takes CAP_SYS_NICE as the same user, or a limit that allows it ('ulimit -e')"
         )
-    return (_find("nice", "coreutils", "the niceness"), "-n", str(increment), "--")
+    # Without "--", which busybox takes for the program.
+    return (_find("nice", "coreutils", "the niceness"), "-n", str(increment))
 
 
 def _limits(limits: Limits | None) -> tuple[str, ...]:
