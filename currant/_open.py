@@ -92,7 +92,7 @@ async def _opened(command: Command) -> AsyncGenerator[Job, None]:
     async with Runner(launcher=launcher, on_exit="stop", iterable=False, unread="wait") as runner:
         await launcher.check(with_stop_commands([command]))
         job = runner.start_soon(command)
-        _ = job.stdout, job.stderr  # From the first access on, the streams are read.
+        life_of(job).context.transcript.reserve()
         # Unlike `until_started`, this does not count as a wait, so that no output is discarded.
         await life_of(job).started()
         await until_up(job)

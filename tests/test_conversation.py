@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
@@ -9,6 +10,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import count
 from pathlib import Path
+from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -478,6 +480,23 @@ async def test_terminal_has_one_stream_and_an_input() -> None:
             assert (await job.wait()).status == "succeeded"
 
 
+@pytest.mark.backends("asyncio", "uvloop")
+async def test_stream_may_be_taken_in_a_callback_of_the_event_loop() -> None:
+    """Such a callback is in no task."""
+    taken: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+    async with Runner([["echo", "hi"]], iterable=False) as runner:
+
+        def take() -> None:
+            stdout = runner["echo"].stdout
+            asyncio.ensure_future(read_all(stdout)).add_done_callback(
+                lambda task: taken.set_result(task.result())
+            )
+
+        asyncio.get_running_loop().call_soon(take)
+        with anyio.fail_after(LIMIT):
+            assert await taken == b"hi\n"
+
+
 async def test_streams_refuse_another_thread() -> None:
     """Receiving and sending from elsewhere than the Runner's loop raise an error."""
     async with open_process("cat") as job:
@@ -530,6 +549,25 @@ async def test_pipe_that_was_closed_by_the_job_is_closed_for_the_stream() -> Non
         await job.close_stdin()
         with anyio.fail_after(LIMIT), pytest.raises(anyio.ClosedResourceError):
             await job.stdin.send(b"x")
+
+
+async def test_send_that_the_end_of_the_command_breaks_off_is_broken() -> None:
+    """The pipe is not closed here, even if the exit is noticed before the end of the pipe."""
+
+    async def send(job: Job) -> None:
+        assert job.stdin is not None
+        with pytest.raises(anyio.BrokenResourceError):
+            await job.stdin.send(bytes(1_000_000))
+
+    with anyio.fail_after(LIMIT):
+        for _ in range(6):
+            async with open_process(FOREVER) as job, anyio.create_task_group() as tasks:
+                pid = job.pid
+                assert pid is not None
+                tasks.start_soon(send, job)
+                await anyio.wait_all_tasks_blocked()
+                os.kill(pid, SIGKILL)
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - keeps it busy
 
 
 async def test_stdin_waits_for_the_start() -> None:
@@ -718,6 +756,35 @@ async def test_loop_over_lines_that_was_left_does_not_hold_up_the_command() -> N
             async for _ in job.lines():
                 break
             await until(lambda: job.result)
+
+
+@pytest.mark.parametrize("call", ["since", "next_output"])
+async def test_command_goes_on_once_its_output_was_looked_at(call: str, tmp_path: Path) -> None:
+    """Such a reader counts what it has missed, so a command waits for no other one either."""
+    os.mkfifo(tmp_path / "done")
+    script = f"echo listening; head -c 1000000 /dev/zero; echo served >'{tmp_path}/done'"
+    async with open_process(Command.shell(script)) as job:
+        with anyio.fail_after(LIMIT):
+            await job.next_output() if call == "next_output" else job.since()
+            assert await anyio.Path(tmp_path / "done").read_text() == "served\n"
+
+
+async def test_line_that_its_stream_cuts_short_comes_at_once() -> None:
+    """The other stream may go on for long."""
+    script = f"printf 'panic: no config' >&2; exec 2>&-; {EXEC_FOREVER}"
+    async with open_process(Command.shell(script)) as job:
+        with anyio.fail_after(LIMIT):
+            line = await anext(aiter(job.lines()))
+    assert (line.stream, line.data, line.ending) == ("stderr", b"panic: no config", b"")
+
+
+async def test_next_output_after_the_mark_of_an_earlier_life_is_that_of_this_one() -> None:
+    """It does not wait until this life has written as much as the last one."""
+    launcher = FakeLauncher(default=Script(stdout=b"up\n", exit=None))
+    async with Runner([["c"]], launcher=launcher, iterable=False, on_exit="stop") as runner:
+        with anyio.fail_after(LIMIT):
+            excerpt = await runner["c"].next_output(5000)
+    assert (excerpt.data, excerpt.mark) == (b"up\n", 3)
 
 
 async def test_cancelled_step_over_lines_does_not_hold_up_the_command() -> None:
@@ -927,7 +994,7 @@ async def test_interrupt_leaves_until_unwrapped(monkeypatch: pytest.MonkeyPatch)
     async def is_idle(*_: object) -> None:
         raise Interrupt
 
-    monkeypatch.setattr(until_module, "_is_idle", is_idle)
+    monkeypatch.setattr(until_module, "_wait_for_silence", is_idle)
     async with open_process(FOREVER) as job:
         with pytest.raises(Interrupt):
             await job.until("idle", idle=1)

@@ -21,7 +21,6 @@ from currant import (
     ready,
 )
 from currant._channel import expectation
-from currant._channel.track import KEPT
 from currant._values.incremental_search import CONTEXT, IncrementalSearch
 from currant.testing import FakeLauncher, Script
 from tests.streams import read_all
@@ -243,7 +242,7 @@ async def test_expect_in_much_output_that_does_not_match(monkeypatch: pytest.Mon
         with anyio.fail_after(LIMIT):
             match = await job.expect(b"done")
     assert size < sum(each.searched for each in searches) < 1.1 * size
-    assert CONTEXT <= match.start() <= 4 * CONTEXT + KEPT
+    assert match.start() == CONTEXT
 
 
 async def test_expect_that_begins_late_searches_what_is_kept() -> None:

@@ -51,7 +51,7 @@ class Cluster(FakeLauncher):
     """A launcher that sends messages about its hosts, and then waits until it may fail."""
 
     def __init__(self, *news: HostUp | HostLost) -> None:
-        super().__init__({"job": Script(exit=None)}, hosts=("h1",))
+        super().__init__(default=Script(exit=None), hosts=("h1",))
         self.news = news
         self.may_fail = anyio.Event()
         self.was_watched_until_the_end = False
@@ -129,7 +129,7 @@ async def test_error_of_a_watch_stops_a_map_and_keeps_the_results() -> None:
     launcher = Cluster()
     ended: list[tuple[str, str]] = []
     with anyio.fail_after(LIMIT), pytest.raises(ValueError, match="nobody can read"):
-        async with currant.map(["job"], "ab", launcher=launcher, max_processes=2) as results:
+        async with currant.map(["job"], ["a", "b"], launcher=launcher, max_processes=2) as results:
             while len(launcher.beside) < 2:
                 await checkpoint()
             launcher.may_fail.set()

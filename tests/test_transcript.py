@@ -298,6 +298,32 @@ async def test_held_output_waits_for_the_first_reader() -> None:
 
 
 @pytest.mark.anyio
+async def test_reserved_stream_is_kept_until_it_is_released() -> None:
+    """A reader of another kind, or of the other stream, changes nothing."""
+    transcript = Transcript("a")
+    transcript.reserve()
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(add_all, transcript, CHUNK * 10, len(CHUNK))
+            await wait_all_tasks_blocked()
+            with transcript.attached({"stdout": Place()}):
+                pass
+            transcript.release("stderr")
+            await wait_all_tasks_blocked()
+            assert transcript.total < 10 * len(CHUNK)
+            transcript.release("stdout")
+    assert transcript.total == 10 * len(CHUNK)
+
+
+def test_mark_of_an_earlier_life_is_the_start_of_this_one() -> None:
+    """Otherwise the first output of the new life would be passed over in silence."""
+    transcript = Transcript("a")
+    transcript.add("stdout", b"port in use\n", 0.0)
+    excerpt = transcript.since(5000)
+    assert (excerpt.data, excerpt.omitted, excerpt.mark) == (b"port in use\n", 0, 12)
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("reason", ["patience", "waits"])
 async def test_held_output_is_discarded_at_last(reason: str) -> None:
     """That is when the patience is over, or while the task that holds the output waits itself."""

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import anyio
 from anyio.lowlevel import checkpoint
 
-from currant._channel.reader_task import ReaderTask
+from currant._channel.reader_task import ReaderTask, current_task
 from currant._values.errors import OutputDiscardedError
 
 if TYPE_CHECKING:
@@ -105,7 +105,7 @@ class Cursor:
         self._places = places
         self._patience = patience
         self._reader = ReaderTask()
-        self._reader.created_by = anyio.get_current_task()
+        self._reader.created_by = current_task()
         self._steps = 0  # the tasks inside of `reading`
         self._give_up_at: float | None = None  # since the command waits for a step of a task
 
@@ -139,14 +139,22 @@ class Cursor:
         """Whether no more output will come."""
         return all(self._readable.tracks[name].has_ended for name in self._places)
 
+    def has_read_all(self, stream: StreamName) -> bool:
+        """Return whether a stream has ended, and every byte of it was read."""
+        track = self._readable.tracks[stream]
+        return track.has_ended and self._places[stream].offset >= track.end
+
     def close(self) -> None:
         """Read nothing more; wake the tasks in `arrived`."""
         self.is_closed = True
         self._readable.arrival.notify_all()
 
-    async def arrived(self, seconds: float = inf) -> bool:
+    async def arrived(
+        self, seconds: float = inf, or_when: Callable[[], bool] = lambda: False
+    ) -> bool:
         """Wait until there is output to read; return False if none will come, or after `seconds`.
 
+        Return also when output has come, or has ended, and `or_when` is true.
         While this waits, the current task counts as waiting for the commands.
         This is a checkpoint.
         Cancellation: harmless.
@@ -154,7 +162,7 @@ class Cursor:
         await checkpoint()
         if not self._is_settled:
             with self._readable.waiting(), anyio.move_on_after(seconds):
-                await self._readable.arrival.wait_for(lambda: self._is_settled)
+                await self._readable.arrival.wait_for(lambda: self._is_settled or or_when())
         return self.has_unread and not self.is_closed
 
     @property

@@ -32,6 +32,7 @@ class OutputStream(ByteReceiveStream):
         self._stream: StreamName = stream
         self._home = home
         self._cursor = transcript.attach({stream: Place()})
+        transcript.release(stream)
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         """Return the next bytes, at least one and at most `max_bytes`; wait for the first.

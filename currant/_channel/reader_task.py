@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import anyio
 
-if TYPE_CHECKING:
-    import anyio
-
-__all__ = ["ReaderTask"]
+__all__ = ["ReaderTask", "current_task"]
 
 
 class ReaderTask:
@@ -39,6 +36,14 @@ class ReaderTask:
     def step_has_ended(self) -> bool:
         """Whether the task of the last step has ended."""
         return self.stepped_by is not None and _has_ended(self.stepped_by)
+
+
+def current_task() -> anyio.TaskInfo | None:
+    """Return the current task; None in a callback of the event loop, which is in no task."""
+    try:
+        return anyio.get_current_task()
+    except (TypeError, RuntimeError):  # Which one depends on what has started the event loop.
+        return None
 
 
 def _has_ended(task: anyio.TaskInfo) -> bool:

@@ -25,7 +25,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._channel.buffer import Buffer
 from currant._channel.fast_lane import SMALL_BATCH
-from currant._channel.reader_task import ReaderTask
+from currant._channel.reader_task import ReaderTask, current_task
 from currant._channel.subscription import RECHECK_INTERVAL, Subscription
 from currant._values.lines import Batch, parts_of
 from currant._values.messages import BatchMessage, Message, size_of
@@ -299,7 +299,7 @@ class _Reader(Generic[T_Message]):
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
         self._iteration = Iteration()
-        self._iteration.created_by = anyio.get_current_task()
+        self._iteration.created_by = current_task()
 
     def __aiter__(self) -> Self:
         """Return a new reader for each loop: a variable may hold this reader after its loop."""

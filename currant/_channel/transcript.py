@@ -58,6 +58,7 @@ class Transcript:
         "_hold",
         "_may_go_on",
         "_parts",
+        "_reserved",
         "_rules",
         "_tracks",
         "arrival",
@@ -77,6 +78,7 @@ class Transcript:
         self._tracks: dict[StreamName, Track] = {"stdout": Track(), "stderr": Track()}
         self._cursors: list[Cursor] = []
         self._hold: Cursor | None = None  # the place of the first reader, before that comes
+        self._reserved: dict[StreamName, Cursor] | None = None  # see `reserve`
         self._may_go_on = may_go_on
         self._rules = (command, waiters, waiting, unread_timeout)
         self._parts: Readable | None = None  # as soon as there is a reader
@@ -119,6 +121,7 @@ class Transcript:
         for track in self._tracks.values():
             track.has_ended = True
         self._release_hold()
+        self.release(*STREAMS)
         self.arrival.notify_all()
 
     @property
@@ -183,6 +186,18 @@ class Transcript:
             hold, self._hold = self._hold, None
             self.detach(hold)
 
+    def reserve(self) -> None:
+        """Keep both streams from their start, as for a reader that has not read yet."""
+        self._reserved = {name: Cursor(self._readable, {name: Place()}) for name in STREAMS}
+        for cursor in self._reserved.values():
+            self._add_cursor(cursor)
+
+    def release(self, *streams: StreamName) -> None:
+        """Keep streams no longer, if they were reserved."""
+        for name in streams:
+            if self._reserved and name in self._reserved:
+                self.detach(self._reserved.pop(name))
+
     def _add_cursor(self, cursor: Cursor) -> None:
         self._cursors.append(cursor)
         self._readable.waiters.observers[self._readable.room] += 1
@@ -216,7 +231,12 @@ class Transcript:
         return b"".join(parts)
 
     def since(self, mark: int) -> Excerpt:
-        """Return the output after the first `mark` bytes of both streams, as far as it is kept."""
+        """Return the output after the first `mark` bytes of both streams, as far as it is kept.
+
+        A mark beyond the end is that of an earlier life: all of this life's output is new.
+        """
+        if mark > self.total:
+            mark = 0
         parts: list[tuple[int, StreamName, bytes]] = [
             (chunk.order, name, chunk.data[max(0, mark - chunk.order) :])
             for name in STREAMS

@@ -81,9 +81,17 @@ class TranscriptLines:
         Raises:
             OutputDiscardedError: output was discarded; the next call goes on after the gap.
         """
-        cutters = [self._cutters[name] for name in streams]
-        flush_at = min(cutter.flush_at for cutter in cutters)
-        if await cursor.arrived(flush_at - anyio.current_time()):
+        cutters = {name: self._cutters[name] for name in streams}
+
+        def is_cut_short() -> bool:
+            """Return whether one stream has ended inside a line; the other may go on."""
+            return any(
+                cutter.is_inside_line and cursor.has_read_all(name)
+                for name, cutter in cutters.items()
+            )
+
+        wait = min(cutter.flush_at for cutter in cutters.values()) - anyio.current_time()
+        if not is_cut_short() and await cursor.arrived(wait, is_cut_short):
             try:
                 piece = cursor.take()
             except OutputDiscardedError as error:
@@ -91,8 +99,8 @@ class TranscriptLines:
                 raise
             self._cutters[piece.stream].add(piece, anyio.current_time())
             return True
-        for cutter in cutters:
-            if cursor.has_ended:
+        for name, cutter in cutters.items():
+            if cursor.has_read_all(name):
                 cutter.finish()
             elif cutter.flush_at <= anyio.current_time():
                 cutter.flush()
@@ -121,6 +129,11 @@ class _Cutter:
         self._flush_after = flush_after
         self._order = 0
         self._time = 0.0
+
+    @property
+    def is_inside_line(self) -> bool:
+        """Whether a part of a line is held back."""
+        return bool(self._splitter.last_held(1))
 
     def add(self, piece: Piece, now: float) -> None:
         """Cut a piece; an unfinished line is held back, but not for the next attempt."""

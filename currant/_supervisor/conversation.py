@@ -181,6 +181,7 @@ class Conversation:
         """Return the output after `mark`; see `Job.since`."""
         with naming(self.life.name):
             _check_mark("since", mark)
+        self._transcript.release(*STREAMS)  # The command does not wait for this way of reading.
         return self._transcript.since(mark)
 
     async def next_output(self, mark: int) -> Excerpt:
@@ -188,6 +189,8 @@ class Conversation:
         with naming(self.life.name):
             _check_mark("next_output", mark)
         transcript, life = self._transcript, self.life
+        transcript.release(*STREAMS)
+        mark = mark if mark <= transcript.total else 0  # A mark of an earlier life.
         with life.context.runner.channel.waiting():
             await transcript.arrival.wait_for(lambda: transcript.total > mark or life.has_ended)
         return transcript.since(mark)

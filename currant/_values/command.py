@@ -297,7 +297,8 @@ class Command(LaunchSpec):
             has failed.
         idle_timeout: seconds for which each attempt may write nothing, from its start on; if an
             attempt is silent for longer, it is stopped and has failed.  The time in which a slow
-            reader holds the output up does not count.
+            reader holds the output up does not count, nor does output that goes elsewhere than to
+            currant.
         max_output: the bytes that each attempt may write, stdout and stderr together; if an attempt
             writes more, it is stopped and has failed.  Readers, sinks and `capture` get exactly
             this many bytes, and what follows is discarded.

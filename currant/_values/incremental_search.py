@@ -34,7 +34,7 @@ Parsed: TypeAlias = Any
 """A part of a parsed expression, for which the standard library has no public type."""
 
 CONTEXT = 64 * 1024
-"""The least bytes before a match that the match has as its `string`, if so many have come."""
+"""The bytes before a match that the match has in its `string`, if so many have come."""
 
 
 class IncrementalSearch:
@@ -86,7 +86,8 @@ class IncrementalSearch:
         return None if self._undecided is None else self._match_from(self._undecided)
 
     def _match_from(self, start: int) -> re.Match[bytes] | None:
-        return self._pattern.search(bytes(self._window), start)
+        begin = max(0, start - CONTEXT)
+        return self._pattern.search(bytes(memoryview(self._window)[begin:]), start - begin)
 
     def _is_certain(self, start: int, end: int) -> bool:
         """Return whether the match stays the same, whatever comes next."""
