@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,13 +10,15 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGRTMIN, SIGTERM, SIGUSR1, SIGUSR2
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 import pytest
 
 from currant import Command, Exit, LocalLauncher
+from currant._process import child
 from currant._process.spawn import start_with_pidfd, start_without_pidfd
+from currant._system import forks
 from currant._system.groups import has_pidfds
 from tests.clis import CURRANT
 from tests.streams import read_all, read_until
@@ -52,15 +55,24 @@ def masks(status: str) -> Masks:
 
 
 @contextmanager
-def deaf_host() -> Iterator[None]:
-    """Block some signals in this thread, and ignore others."""
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
-    actions = {number: signal.signal(number, signal.SIG_IGN) for number in IGNORED}
+def ignoring(*numbers: int) -> Iterator[None]:
+    """Ignore some signals."""
+    actions = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
         for number, action in actions.items():
             signal.signal(number, action)
+
+
+@contextmanager
+def deaf_host() -> Iterator[None]:
+    """Block some signals in this thread, and ignore others."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, BLOCKED)
+    try:
+        with ignoring(*IGNORED):
+            yield
+    finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
@@ -88,6 +100,26 @@ async def test_command_inherits_no_blocked_and_no_ignored_signal(
         # The host's own masks are unchanged.
         assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) >= set(BLOCKED)
         assert signal.getsignal(SIGHUP) is signal.SIG_IGN
+
+
+@needs_proc
+@pytest.mark.anyio
+async def test_signals_that_are_only_ignored_do_not_slow_a_start_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such a host, under `nohup` or in the background of a script, starts commands by vfork."""
+    hooks: list[object] = []
+
+    def popen(argv: Any, preexec_fn: Any, **options: Any) -> subprocess.Popen[bytes]:
+        hooks.append(preexec_fn)
+        os.kill(os.getpid(), SIGHUP)  # It stays without effect.
+        return forks.popen(argv, preexec_fn, **options)
+
+    monkeypatch.setattr(child, "popen", popen)
+    with ignoring(SIGHUP, SIGINT):
+        assert await masks_of_command(SHOW) == Masks(0, 0)
+        assert signal.getsignal(SIGHUP) is signal.SIG_IGN
+    assert hooks == [None]
 
 
 @needs_proc

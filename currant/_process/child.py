@@ -14,6 +14,7 @@ start happens, the interpreter is locked until the new program runs.
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
@@ -107,8 +108,11 @@ class Child:
     """
 
     def __init__(self, spec: SpawnSpec, *, with_pidfd: bool = True) -> None:
-        # Each step says why it is safe.
-        self._process = popen(spec.argv, _steps_before_exec(spec), **spec.options())
+        ignored = dispositions.ignored_signals()
+        steps = _steps_before_exec(spec, ignored)
+        catching = dispositions.caught(ignored) if ignored and steps is None else nullcontext()
+        with catching:
+            self._process = popen(spec.argv, steps, **spec.options())
         self.pid = self._process.pid
         self._wait_lock: anyio.Lock | None = None  # as soon as a task waits
         self._closed = False
@@ -194,14 +198,17 @@ class Child:
         self.is_status_lost = True
 
 
-def _steps_before_exec(spec: SpawnSpec) -> Callable[[], object] | None:
-    """Return the `preexec_fn` of a start; None if nothing is to do, because vfork is faster."""
+def _steps_before_exec(spec: SpawnSpec, ignored: Sequence[int]) -> Callable[[], object] | None:
+    """Return the `preexec_fn` of a start; None if nothing is to do, because vfork is faster.
+
+    Each step says why it is safe.
+    """
     steps: list[Callable[[], object]] = []
     if not spec.new_session:
         steps.append(os.setpgrp)
     if spec.in_terminal:
         steps.append(take_terminal())
-    if dispositions.differ_from_default():
+    if dispositions.need_reset(ignored) or (steps and ignored):
         steps.append(dispositions.reset)
     if not steps:
         return None

@@ -6,22 +6,32 @@ so each command begins with an empty mask and with the default action of every s
 
 Rejected: emptying the mask of the thread that starts a process, for the time of the start.  A
 signal that this program has blocked and not yet taken would be delivered to this program instead.
-So the change is made in the child, between fork and exec.  With a `preexec_fn`, Python forks
-instead of using the faster vfork; so a start has one only if `differ_from_default` says so.
+So the mask is emptied in the child, between fork and exec.  With a `preexec_fn`, Python forks
+instead of using vfork, so a start takes milliseconds instead of half of one.  That is not needed
+for signals that are ignored: `caught` handles them for the time of the start, and an exec turns a
+handler into the default action.  Only the main thread can do that.
 `restore_signals` of `subprocess` restores SIGPIPE and SIGXFSZ, which Python itself ignores.
 """
 
 from __future__ import annotations
 
 import signal as signals
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from threading import current_thread, main_thread
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Generator, Sequence
 
-__all__ = ["differ_from_default", "reset", "sigchld_is_ignored"]
+__all__ = [
+    "caught",
+    "differ_from_default",
+    "ignored_signals",
+    "need_reset",
+    "reset",
+    "sigchld_is_ignored",
+]
 
 
 _RESTORED = {getattr(signals, name, None) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ")}
@@ -38,9 +48,41 @@ _action_of: Callable[[int], object] = import_module("_signal").getsignal
 
 def differ_from_default() -> bool:
     """Return whether this thread blocks a signal, or this program ignores one."""
+    return bool(signals.pthread_sigmask(signals.SIG_BLOCK, ()) or ignored_signals())
+
+
+def ignored_signals() -> Sequence[int]:
+    """Return the signals that this program ignores."""
+    if _IGNORED not in map(_action_of, _NUMBERS):
+        return ()
+    return [number for number in _NUMBERS if _action_of(number) == _IGNORED]
+
+
+def need_reset(ignored: Sequence[int]) -> bool:
+    """Return whether a start in this thread needs `reset`: `caught` is not enough.
+
+    Args:
+        ignored: the signals that this program ignores.
+    """
     if signals.pthread_sigmask(signals.SIG_BLOCK, ()):
         return True
-    return _IGNORED in map(_action_of, _NUMBERS)
+    return bool(ignored) and current_thread() is not main_thread()
+
+
+@contextmanager
+def caught(ignored: Sequence[int]) -> Generator[None]:
+    """Handle signals that this program ignores, in the block; nothing happens if one arrives."""
+    for number in ignored:
+        signals.signal(number, _do_nothing)
+    try:
+        yield
+    finally:
+        for number in ignored:
+            signals.signal(number, signals.SIG_IGN)
+
+
+def _do_nothing(*_: object) -> None:
+    pass
 
 
 def sigchld_is_ignored() -> bool:
