@@ -281,7 +281,8 @@ class Work(Generic[T]):
                 command = self._make(first.item, first.number, 1)
                 command = with_name(command, command.name.removesuffix("#1"))
                 if isinstance(self.launcher, Checker):
-                    await self.launcher.check([with_policies(command, self._settings.policies)])
+                    policies = policies_of(command, self._settings.policies)
+                    await self.launcher.check([with_policies(command, policies)])
         except Exception as error:
             self.failure.note(error)
             return None
