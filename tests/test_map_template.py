@@ -282,6 +282,36 @@ def test_script_of_another_shell_gets_parameters_too() -> None:
     assert argv_of(Command.shell("a"), "x") == ["/bin/sh", "-c", 'a "$@"', "sh", "x"]
 
 
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("grep bash -c {}", ["grep", "bash", "-c", "a b"]),
+        ("grep fish -c {}", ["grep", "fish", "-c", "a b"]),
+        ("sudo -u me grep sh -c {}", ["sudo", "-u", "me", "grep", "sh", "-c", "a b"]),
+        ("grep bash -c", ["grep", "bash", "-c", "a b"]),
+        ("nice -n 5 sh -c {}", ["nice", "-n", "5", "sh", "-c", '"$@"', "sh", "a b"]),
+        ("timeout -k 1 5s sh -c {}", ["timeout", "-k", "1", "5s", "sh", "-c", '"$@"', "sh", "a b"]),
+        ("sudo -u me A=1 sh -c x{}", ["sudo", "-u", "me", "A=1", "sh", "-c", 'x"$*"', "sh", "a b"]),
+        (
+            "docker exec web sh -c 'x {}'",
+            ["docker", "exec", "web", "sh", "-c", 'x "$@"', "sh", "a b"],
+        ),
+    ],
+)
+def test_only_a_shell_that_is_run_has_a_script(template: str, expected: list[str]) -> None:
+    """A word that is the name of a shell may be an argument."""
+    assert argv_of(template, "a b") == expected
+
+
+@pytest.mark.parametrize("shell", ["sh", "fish"])
+def test_word_that_may_be_a_script_is_refused(shell: str) -> None:
+    """What programs such as docker and grep do with their words is not known."""
+    with pytest.raises(
+        CommandError, match=f"a script for '{shell}'; if it is, write 'exec x/{{}}'"
+    ):
+        Template(f"docker exec web {shell} -c x/{{}}")
+
+
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
 @pytest.mark.parametrize("value", HOSTILE)
 def test_hostile_value_is_a_value_in_every_context(
