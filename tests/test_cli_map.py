@@ -322,7 +322,9 @@ def test_limits_of_halt() -> None:
     assert parse_halt("never") is None
     assert parse_halt("now") == Halt("now", 1)
     assert parse_halt("soon,fail=10%") == Halt("soon", 0.1)
-    assert parse_halt("soon,done=100%") == Halt("soon", 1.0, "ends")
+    assert parse_halt("soon,done=100") == Halt("soon", 100, "ends")
+    with pytest.raises(click.BadParameter, match="done= must be a number"):
+        parse_halt("soon,done=50%")
     for wrong in ("later", "now,fail=0", "now,fail=0%", "now,fail=101%", "now,fail", "now,x=1"):
         with pytest.raises(click.BadParameter):
             parse_halt(wrong)
