@@ -663,6 +663,16 @@ async def test_items_that_are_none(items: object) -> None:
         currant.map("echo", items)  # type: ignore[arg-type]
 
 
+async def test_async_function_as_a_template_is_an_error_of_the_call() -> None:
+    """Each of its items would fail, with a coroutine in the place of a command."""
+
+    async def make(item: int) -> list[str]:
+        return ["echo", str(item)]
+
+    with pytest.raises(CommandError, match="must not be async"):
+        currant.map(make, [1])  # type: ignore[arg-type]
+
+
 async def test_an_unknown_option_is_named() -> None:
     """As for a Runner."""
     with pytest.raises(UnknownOptionError, match="max_procs"):
