@@ -119,6 +119,25 @@ async def test_much_output_that_waits_for_an_earlier_result_holds_up_the_starts(
     assert found == [(0, 0), (1, 2000), (2, 0), (3, 0), (4, 0), (5, 0)]
 
 
+async def test_much_input_of_what_waits_for_an_earlier_result_holds_up_the_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bytes that a command has got stay in memory with its result."""
+    monkeypatch.setattr(work, "MAX_HELD", 1000)
+    launcher = FakeLauncher({"x#1": Script(exit=None)})
+    async with currant.map(
+        lambda item: Command(["x"], stdin=b"x" * 600),
+        range(6),
+        max_processes=2,
+        keep_order=True,
+        launcher=launcher,
+    ) as results:
+        await wait_all_tasks_blocked()
+        assert len(launcher.launched) == 3
+        launcher["x#1"].exit(0)
+        assert [item async for item, _ in results] == [*range(6)]
+
+
 async def test_an_async_iterable_is_taken_from_as_places_become_free() -> None:
     """No more items are taken than run and wait to be handed over."""
     taken: list[int] = []

@@ -62,7 +62,7 @@ WINDOW = 1000
 
 
 MAX_HELD = 64 << 20
-"""Bytes of output in the results that nobody has taken, before the commands wait."""
+"""Bytes of output and input of the commands whose results nobody has taken, before others wait."""
 
 
 class Settings(NamedTuple):
@@ -407,9 +407,12 @@ def _places(launcher: Launcher) -> int:
 
 
 def _size_of(ended: EndedItem[T] | None) -> int:
-    """Return how many bytes of output a result holds."""
-    result = None if ended is None else ended.result
-    return 0 if result is None else len(result.stdout or b"") + len(result.stderr or b"")
+    """Return how many bytes of output a result holds, and of input its command."""
+    if ended is None:
+        return 0
+    stdin = None if ended.command is None else ended.command.stdin
+    sent = len(stdin) if isinstance(stdin, bytes) else 0
+    return sent + len(ended.result.stdout or b"") + len(ended.result.stderr or b"")
 
 
 def _refused(name: str, error: CommandError, output: bytes | None) -> Result:
