@@ -22,6 +22,7 @@ from currant import (
     CommandError,
     CommandNotFoundError,
     CurrantError,
+    HostUp,
     LaunchError,
     RestartPolicy,
     Started,
@@ -34,12 +35,13 @@ from currant.testing import FakeLauncher, Script
 from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
     from typing import Any, Self
 
     from anyio.abc import ObjectReceiveStream
 
     from currant import BatchMessage
+    from currant._values.messages import HostMessage
     from tests.lifeline import Gate, Lifeline
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
@@ -648,6 +650,33 @@ async def test_what_escapes_a_command_is_ended_while_others_go_on(
 
     async for _, result in currant.map(lambda words: words, items(), max_processes=2):
         assert result.status == "succeeded"
+
+
+class GrowingLauncher(FakeLauncher):
+    """A launcher with one place, and two more after `comes`."""
+
+    def __init__(self) -> None:
+        super().__init__(default=Script(exit=None))
+        self.places = 1
+        self.comes = anyio.Event()
+
+    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
+        """Tell of a host that is up late."""
+        await self.comes.wait()
+        self.places = 3
+        await tell(HostUp("late", 0.0))
+
+
+@pytest.mark.parametrize(("wanted", "most"), [(None, 3), (2, 2)])
+async def test_host_that_is_up_later_gets_commands(wanted: int | None, most: int) -> None:
+    """Its places count from then on, although all commands that run go on."""
+    launcher = GrowingLauncher()
+    async with currant.map("x", range(9), max_processes=wanted, launcher=launcher):
+        await wait_all_tasks_blocked()
+        assert len(launcher.launched) == (wanted or 1)
+        launcher.comes.set()
+        await wait_all_tasks_blocked()
+        assert len(launcher.launched) == most
 
 
 # ---- wrong use ----
