@@ -79,6 +79,7 @@ class Settings(NamedTuple):
     buffer_size: int
     checks_first: bool  # whether the program of the first command is looked up before all others
     take_turn: Callable[[], Awaitable[None]] | None = None  # waits before each start of a process
+    window: int = WINDOW  # see `Outbox`
 
 
 class Running(NamedTuple, Generic[T]):
@@ -132,7 +133,7 @@ class Work(Generic[T]):
     ) -> None:
         self.feed: Feed[T] = Feed(items)
         self.outbox: Outbox[EndedItem[T]] = Outbox(
-            settings.slots or WINDOW, MAX_HELD, WINDOW, keep_order=settings.keep_order
+            settings.slots or WINDOW, MAX_HELD, settings.window, keep_order=settings.keep_order
         )
         self.running: dict[int, Running[T]] = {}
         self.halted_by: EndedItem[T] | None = None
