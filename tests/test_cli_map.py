@@ -6,14 +6,16 @@ import json
 import os
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import click  # noqa: TID253 - the values of options are read without a process
 import pytest
 
 from currant._batch.halt import Halt
-from currant.cli._map import parsers
+from currant._system.processors import usable_processors
+from currant.cli._map import parsers, settings
 from currant.cli._map.pace import Pace, Pacer, available_memory
 from currant.cli._map.parsers import MOST_SLOTS, parse_halt, parse_load, parse_slots
 from tests.clis import CURRANT
@@ -213,7 +215,7 @@ def test_hundreds_of_values() -> None:
 
 def test_number_of_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """``-j`` takes a number, a share, an offset, or 0 for as many as there are values."""
-    monkeypatch.setattr(parsers, "_cpus", lambda: 8)
+    monkeypatch.setattr(parsers, "usable_processors", lambda: 8)
     given = ["3", "50%", "200%", "1%", "+0", "+2", "-1", "-9", "0"]
     assert [*map(parse_slots, given)] == [3, 4, 16, 1, 8, 10, 7, 1, MOST_SLOTS]
     for wrong in ("x", "", "-50%", "1.5", "%"):
@@ -235,6 +237,30 @@ def test_as_many_commands_as_open_files_allow(tmp_path: Path) -> None:
         done = subprocess.run([*limited, *map(str, range(count))], capture_output=True, check=False)
         assert (done.returncode, len(done.stdout.splitlines())) == (0, count)
         assert b"at most " + told + b" at a time" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("keep_order", "limit", "jobs", "expected"),
+    [
+        (True, sys.maxsize, 4, (4, 1000)),
+        (True, 200, 4, (4, 72)),
+        (True, 200, 50, (12, 16)),
+        (True, 90, 4, (1, 1)),
+        (False, sys.maxsize, None, (usable_processors(), 1000)),
+    ],
+)
+def test_fewer_outputs_wait_for_an_earlier_one_if_few_files_can_be_open(
+    keep_order: bool,
+    limit: int,
+    jobs: int | None,
+    expected: tuple[int, int],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """With ``-k`` each output that waits may be in a file."""
+    monkeypatch.setattr(settings, "raise_file_limit", lambda wanted: limit)
+    options = {"jobs": jobs, "keep_order": keep_order}
+    plan = SimpleNamespace(launcher=None)
+    assert settings._slots_and_window(cast("Any", plan), cast("Any", options)) == expected
 
 
 @pytest.mark.anyio
@@ -270,7 +296,7 @@ async def test_pace_of_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
 
 def test_load_is_a_number_or_a_share(monkeypatch: pytest.MonkeyPatch) -> None:
     """``--max-load`` takes both."""
-    monkeypatch.setattr(parsers, "_cpus", lambda: 8)
+    monkeypatch.setattr(parsers, "usable_processors", lambda: 8)
     assert [*map(parse_load, ["4", "0.5", "50%"])] == [4.0, 0.5, 4.0]
     with pytest.raises(click.BadParameter):
         parse_load("high")
@@ -322,7 +348,9 @@ def test_limits_of_halt() -> None:
     assert parse_halt("never") is None
     assert parse_halt("now") == Halt("now", 1)
     assert parse_halt("soon,fail=10%") == Halt("soon", 0.1)
-    assert parse_halt("soon,done=100%") == Halt("soon", 1.0, "ends")
+    assert parse_halt("soon,done=100") == Halt("soon", 100, "ends")
+    with pytest.raises(click.BadParameter, match="done= must be a number"):
+        parse_halt("soon,done=50%")
     for wrong in ("later", "now,fail=0", "now,fail=0%", "now,fail=101%", "now,fail", "now,x=1"):
         with pytest.raises(click.BadParameter):
             parse_halt(wrong)

@@ -691,3 +691,15 @@ async def test_map_has_a_slot_for_each_place_of_the_hosts() -> None:
         async with Runner(launcher=hosts):
             assert hosts.places == 4
     assert len(hosts._unswept) == 0
+
+
+async def test_map_avoids_the_hosts_that_lack_its_program(tmp_path: Path) -> None:
+    """The look-up of the first command counts for all, whatever their names and inputs are."""
+    tool = tmp_path / "tool"
+    tool.write_text("#!/bin/sh\ncat; echo $CURRANT_HOST\n")
+    tool.chmod(0o755)
+    has_tool = Host("b", env={"PATH": f"{tmp_path}:/bin:/usr/bin"})
+    hosts = piped_hosts(["a", has_tool], per_host=2)
+    with anyio.fail_after(LIMIT):
+        async for _, result in currant.map("tool {}", range(6), stdin=b"on ", launcher=hosts):
+            assert (result.text, result.error) == ("on b\n", None)

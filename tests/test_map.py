@@ -22,6 +22,7 @@ from currant import (
     CommandError,
     CommandNotFoundError,
     CurrantError,
+    HostUp,
     LaunchError,
     RestartPolicy,
     Started,
@@ -34,12 +35,13 @@ from currant.testing import FakeLauncher, Script
 from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+    from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
     from typing import Any, Self
 
     from anyio.abc import ObjectReceiveStream
 
     from currant import BatchMessage
+    from currant._values.messages import HostMessage
     from tests.lifeline import Gate, Lifeline
 
 pytestmark = [pytest.mark.anyio, pytest.mark.backends("asyncio", "trio")]
@@ -117,6 +119,25 @@ async def test_much_output_that_waits_for_an_earlier_result_holds_up_the_starts(
         launcher["x#1"].exit(0)
         found = [(item, len(result.stdout or b"")) async for item, result in results]
     assert found == [(0, 0), (1, 2000), (2, 0), (3, 0), (4, 0), (5, 0)]
+
+
+async def test_much_input_of_what_waits_for_an_earlier_result_holds_up_the_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The bytes that a command has got stay in memory with its result."""
+    monkeypatch.setattr(work, "MAX_HELD", 1000)
+    launcher = FakeLauncher({"x#1": Script(exit=None)})
+    async with currant.map(
+        lambda item: Command(["x"], stdin=b"x" * 600),
+        range(6),
+        max_processes=2,
+        keep_order=True,
+        launcher=launcher,
+    ) as results:
+        await wait_all_tasks_blocked()
+        assert len(launcher.launched) == 3
+        launcher["x#1"].exit(0)
+        assert [item async for item, _ in results] == [*range(6)]
 
 
 async def test_an_async_iterable_is_taken_from_as_places_become_free() -> None:
@@ -631,6 +652,33 @@ async def test_what_escapes_a_command_is_ended_while_others_go_on(
         assert result.status == "succeeded"
 
 
+class GrowingLauncher(FakeLauncher):
+    """A launcher with one place, and two more after `comes`."""
+
+    def __init__(self) -> None:
+        super().__init__(default=Script(exit=None))
+        self.places = 1
+        self.comes = anyio.Event()
+
+    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
+        """Tell of a host that is up late."""
+        await self.comes.wait()
+        self.places = 3
+        await tell(HostUp("late", 0.0))
+
+
+@pytest.mark.parametrize(("wanted", "most"), [(None, 3), (2, 2)])
+async def test_host_that_is_up_later_gets_commands(wanted: int | None, most: int) -> None:
+    """Its places count from then on, although all commands that run go on."""
+    launcher = GrowingLauncher()
+    async with currant.map("x", range(9), max_processes=wanted, launcher=launcher):
+        await wait_all_tasks_blocked()
+        assert len(launcher.launched) == (wanted or 1)
+        launcher.comes.set()
+        await wait_all_tasks_blocked()
+        assert len(launcher.launched) == most
+
+
 # ---- wrong use ----
 
 
@@ -661,6 +709,16 @@ async def test_items_that_are_none(items: object) -> None:
     """A text would be an item for each character."""
     with pytest.raises(CommandError, match="items must be"):
         currant.map("echo", items)  # type: ignore[arg-type]
+
+
+async def test_async_function_as_a_template_is_an_error_of_the_call() -> None:
+    """Each of its items would fail, with a coroutine in the place of a command."""
+
+    async def make(item: int) -> list[str]:
+        return ["echo", str(item)]
+
+    with pytest.raises(CommandError, match="must not be async"):
+        currant.map(make, [1])  # type: ignore[arg-type]
 
 
 async def test_an_unknown_option_is_named() -> None:

@@ -13,20 +13,24 @@ from pathlib import Path
 from signal import SIGKILL, SIGTERM
 from typing import TYPE_CHECKING
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from currant import Command, run
+from currant._batch.rows import Row
 from currant._values.errors import CommandNotFoundError, LaunchError, TimeLimitError
 from currant._values.exit import Exit
 from currant.cli._errors import OutputError
+from currant.cli._map.job import Job
 from currant.cli._map.job_log import create_job_log, logged_exit, reopen_job_log
 from currant.cli._map.logged_jobs import HEADER, MAX_GAP, JobLogError, LoggedJobs
+from currant.cli._map.resume import jobs_not_logged
 from tests.ended_jobs import ended
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
     from currant.cli._map.ended import Ended
 
@@ -175,6 +179,29 @@ def test_resumed_run_skips_logged_jobs(path: str) -> None:
         assert [number for number, line in lines if logged.has(number, line)] == [2, 4, 5, 6]
         assert [number for number, line in lines if logged.has_success(number, line)] == [2, 6]
         assert list(logged.failed()) == [(4, "d"), (5, "e")]
+
+
+def test_other_tasks_get_turns_while_logged_jobs_are_skipped(path: str) -> None:
+    """So a signal ends a run that skips a million jobs, and the jobs that run are served."""
+    write(path, *(ended(number, "a") for number in range(1, 1001)))
+    skipped: list[Job] = []
+
+    async def jobs() -> AsyncIterator[Job]:
+        for number in range(1, 1001):
+            yield Job(number, Row(("a",)))
+
+    async def main(logged: LoggedJobs) -> None:
+        left = await jobs_not_logged(
+            jobs(), lambda job: job.row.text, logged, redo_failed=False, on_skip=skipped.append
+        )
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            async for _ in left:
+                pytest.fail("a logged job is left")
+
+    with reopened(path) as logged:
+        anyio.run(main, logged)
+    assert 0 < len(skipped) < 1000
 
 
 def test_last_line_of_a_job_counts(path: str) -> None:
@@ -377,7 +404,9 @@ def test_part_of_a_line_is_removed_if_the_rest_does_not_fit(path: str) -> None:
 
 WRITER = """
 import itertools, sys
+from currant.cli._map.job import Job
 from currant.cli._map.job_log import create_job_log
+from currant.cli._map.resume import jobs_not_logged
 from tests.ended_jobs import ended
 log = create_job_log(sys.argv[1])
 for number in itertools.count(1):

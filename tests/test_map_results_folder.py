@@ -163,6 +163,17 @@ def test_jobs_with_the_same_values_keep_their_outputs(tmp_path: Path) -> None:
     assert (tmp_path / "1" / "a#3#3" / "seq").read_text() == "3"
 
 
+@pytest.mark.parametrize("value", ["x" * 200, "y"])
+def test_path_of_many_values_has_as_many_as_fit(value: str, tmp_path: Path) -> None:
+    """The first values name the folder, and the number of the job if that is not enough."""
+    values = (value,) * 1000
+    run_jobs(tmp_path, ended(1, values=values), ended(2, values=(*values, "z")))
+    first, second = sorted(folders(tmp_path))
+    assert second == f"{first}#2"
+    assert first.startswith(f"1/{value}/2/{value}/3/{value}/")
+    assert (tmp_path / second / "stdout").read_bytes() == b"out 2\n"
+
+
 def test_new_run_replaces_the_files_of_an_older_one(tmp_path: Path) -> None:
     """Nothing in a folder is of the older run, also while the new job still runs."""
     run_jobs(tmp_path, ended(1, values=("a",)))

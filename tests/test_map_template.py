@@ -282,6 +282,36 @@ def test_script_of_another_shell_gets_parameters_too() -> None:
     assert argv_of(Command.shell("a"), "x") == ["/bin/sh", "-c", 'a "$@"', "sh", "x"]
 
 
+@pytest.mark.parametrize(
+    ("template", "expected"),
+    [
+        ("grep bash -c {}", ["grep", "bash", "-c", "a b"]),
+        ("grep fish -c {}", ["grep", "fish", "-c", "a b"]),
+        ("sudo -u me grep sh -c {}", ["sudo", "-u", "me", "grep", "sh", "-c", "a b"]),
+        ("grep bash -c", ["grep", "bash", "-c", "a b"]),
+        ("nice -n 5 sh -c {}", ["nice", "-n", "5", "sh", "-c", '"$@"', "sh", "a b"]),
+        ("timeout -k 1 5s sh -c {}", ["timeout", "-k", "1", "5s", "sh", "-c", '"$@"', "sh", "a b"]),
+        ("sudo -u me A=1 sh -c x{}", ["sudo", "-u", "me", "A=1", "sh", "-c", 'x"$*"', "sh", "a b"]),
+        (
+            "docker exec web sh -c 'x {}'",
+            ["docker", "exec", "web", "sh", "-c", 'x "$@"', "sh", "a b"],
+        ),
+    ],
+)
+def test_only_a_shell_that_is_run_has_a_script(template: str, expected: list[str]) -> None:
+    """A word that is the name of a shell may be an argument."""
+    assert argv_of(template, "a b") == expected
+
+
+@pytest.mark.parametrize("shell", ["sh", "fish"])
+def test_word_that_may_be_a_script_is_refused(shell: str) -> None:
+    """What programs such as docker and grep do with their words is not known."""
+    with pytest.raises(
+        CommandError, match=f"a script for '{shell}'; if it is, write 'exec x/{{}}'"
+    ):
+        Template(f"docker exec web {shell} -c x/{{}}")
+
+
 @pytest.mark.parametrize("shell", SHELLS, ids=" ".join)
 @pytest.mark.parametrize("value", HOSTILE)
 def test_hostile_value_is_a_value_in_every_context(
@@ -392,12 +422,51 @@ def test_script_is_found_behind_all_options_of_a_shell(words: list[str], tmp_pat
         "trap -- 'echo {}' EXIT; exit 1",
         "eval 'echo {}'",
         'eval "echo {}"',
+        "eval x={}",
+        "eval {}=1",
+        'eval "$(echo {})"',
+        'true && sh -c "echo \\"hi\\" {}"',
+        'true && bash -euo pipefail -c "echo {} | cat"',
+        'true && bash -c -o pipefail "echo {}"',
+        'true && bash -co pipefail "echo {}"',
+        "true && zsh --emulate sh -c 'echo {}'",
+        "true; sh -c 'echo '{}",
+        "true; sh -c 'cd x && ./run '\"{}\"",
+        "true; sh -c x{}",
+        "true; sh -c {}",
+        'true; "$SHELL" -c "echo {}"',
+        "true; sh \\\n-c \\\n'echo {}'",
+        "true; sh -c \"echo $(date '+%s {}')\"",
+        'true; sh -c "echo $(basename "{}")"',
+        "sh -c 'x'; sh -c 'x {}'",
+        'trap "rm -f \\"{}.tmp\\"" EXIT; true',
+        "bash -c \"bash -c 'echo x' sh '{}'\" | cat",
     ],
 )
 def test_script_inside_of_a_script_gets_no_value(script: str) -> None:
     """The inner shell would read the value as code, so this is an error of the template."""
     with pytest.raises(CommandError, match="a script inside of the script"):
         Template(script, shell=True)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "true && bash -c 'echo \"$1\"' bash {}",
+        'true && bash -o pipefail -c \'echo "$1"\' bash "{}"',
+        'true && sh -c "echo $V $(date +%s)" {}',
+        "x=$(sh -c 'echo a'); echo {}",
+        "trap 'rm x' EXIT; cp {} x",
+        'trap "rm $(echo x)" EXIT; cp "{}" x',
+        "trap - EXIT; echo '{}'",
+        'eval "$(ssh-agent)"; ssh-add {}',
+        "cd x && eval {}",
+        "echo bash {} -c",
+    ],
+)
+def test_value_beside_a_script_inside_of_a_script_is_an_argument(script: str) -> None:
+    """A word after the inner script, and a later command, get their value."""
+    Template(script, shell=True)
 
 
 @pytest.mark.parametrize("shell", ["fish", "csh", "tcsh"])
@@ -415,12 +484,19 @@ def test_script_of_a_shell_with_other_parameters_gets_no_value(shell: str) -> No
         "echo ${x:{}}",
         "echo ${x:{}:1}",
         "echo ${a[{}]}",
+        'echo "${a[@]:{}:1}"',
+        "echo ${a[1]:{}}",
+        "echo ${x:${y}:{}}",
+        "echo ${a[b[0]+{}]}",
+        "echo $[a[0]+{}]",
+        "a[b[0]+{}]=1",
         "a[{}]=1",
         "a=([{}]=1)",
         "a+=( x\n['{}']=1)",
         "echo $(( $(echo {}) ))",
         "let {}",
         'let "x = {}"',
+        'let "x = 1 & {}"',
         "let 'x = {}'",
         "[[ {} -eq 1 ]]",
         "[[ a = b || 3 -lt '{}' && c ]]",
@@ -438,6 +514,7 @@ def test_no_kind_of_arithmetic_gets_a_value(script: str) -> None:
     "script",
     [
         "echo ${x:-{}}",
+        "echo ${a[0]:-{}} ${a[0]}{}",
         "ls {}[0-9]",
         "complet {}",
         "echo x[ {}",

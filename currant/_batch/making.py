@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from inspect import isasyncgenfunction, iscoroutinefunction
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar, cast
 
 from currant._batch.rows import row_of
@@ -49,6 +50,10 @@ def maker_of(
         CommandError: the template or an option is wrong.
     """
     if callable(template) and not isinstance(template, Command):
+        if iscoroutinefunction(template) or isasyncgenfunction(template):
+            raise CommandError(
+                f"the function that returns a command must not be async: {template!r}"
+            )
         return FromFunction(template, options)
     first = items[0] if isinstance(items, Sequence) and items else None
     return FromTemplate(template, options, first)

@@ -69,8 +69,8 @@ def map(  # noqa: A001 - as the builtin
 
     The items are taken one by one, as commands end, so there may be any number of them.  Memory
     holds only the commands that run and the results that nobody has taken yet.  If the loop is
-    slower than the commands, or if these results have more than 64 MiB of output, no more commands
-    start until it has caught up.
+    slower than the commands, or if these results have more than 64 MiB, no more commands start until
+    it has caught up.
 
     In a template, ``{}`` stands for the item, ``{.}`` for the item without its extension, ``{/}``
     for its last path component, ``{//}`` for its folder, and ``{/.}`` for its last path component
@@ -99,7 +99,7 @@ def map(  # noqa: A001 - as the builtin
         retries: how often a command that fails is run again, after a delay that grows from 0.1 s;
             or a `RestartPolicy`.  The result is that of the last attempt.
         keep_order: whether the results come in the order of the items.  Up to 1,000 results, or
-            64 MiB of output, wait for an earlier one; then no more commands start.
+            64 MiB of output and input, wait for an earlier one; then no more commands start.
         halt: what to do after too many failures: ``"now"``: stop all commands; ``"soon"``: start no
             more; None: go on.  All commands that were started still have a result.
         halt_after: how many failures are too many; a float below 1 is a share of the commands that

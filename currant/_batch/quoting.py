@@ -3,9 +3,10 @@
 This reads as much of the shell's grammar as quotes need: quotes, escapes, substitutions, comments
 and here-documents.  It need not be exact.  `currant._batch.script` puts a reference to a parameter
 in the place of a placeholder, and a shell never reads the value of a parameter as code.  So a
-mistake here could split a value into words, and no more.  The exception is arithmetic, where some
-shells evaluate a value as an expression, which may contain a command: a placeholder there is an
-error.  What a command such as ``eval`` or ``declare -i`` does with its arguments is not looked at.
+mistake here could split a value into words, and no more.  The exceptions are a script for another
+shell inside of the script, and arithmetic, where some shells evaluate a value as an expression,
+which may contain a command: a placeholder there is an error, also if it is not sure that it is
+there.  What ``declare -i`` or the later words of ``eval`` do with a value is not looked at.
 """
 
 from __future__ import annotations
@@ -38,26 +39,52 @@ def _marks_of(names: tuple[str, ...]) -> re.Pattern[str]:
     )
 
 
-_SHELLS = "(?: ash | bash | csh | dash | fish | ksh | mksh | rbash | sh | tcsh | zsh )"
+_SHELLS = r"""
+    (?: ash | bash | csh | dash | fish | ksh | mksh | nu | rbash | sh | tcsh | zsh | BASH | SHELL )
+    [\d.]* ["'}]*
+"""
+"""The name of a shell, or a variable with its path, and what may close quotes around it."""
 
-_READ_AGAIN = re.compile(
+_SPACE = r"(?: \s | \\\n )++"
+
+_OPTION = rf"""
+    (?: [-+]\w*[oO] {_SPACE} \S+ | --(?: emulate | init-file | rcfile ) {_SPACE} \S+ | [-+]\S* )
+"""
+"""An option of a shell, with its value if it has one, as in ``-o pipefail``."""
+
+_RUNS_SCRIPT = re.compile(
     rf"""
-      (?: (?<! [\w.-] ) {_SHELLS} (?: \s+ [-+]\S+ )* \s+ -\w*c\w* (?: \s+ [-+]\S+ )*
-        | (?<! [\w./-] ) (?: eval | trap ) (?: \s+ -- )? )
-      \s+ (?: '[^']* | "[^"]* ) \Z
+      (?<! [\w.-] ) {_SHELLS} (?: {_SPACE} {_OPTION} )*
+          {_SPACE} -\w*c (?: \w*[oO] {_SPACE} \S+ | \w* ) (?: {_SPACE} {_OPTION} )*+ {_SPACE}
+    | (?P<builtin> (?<! [\w./-] ) (?: eval | trap ) (?: {_SPACE} -- )?+ {_SPACE} )
     """,
     re.VERBOSE,
 )
-"""The begin of a quoted text that a shell inside of the script takes for a script of its own."""
+"""What stands before a word that a shell inside of the script takes for a script of its own."""
+
+_SUBSTITUTION = r"""(?: \$ (?: \w++ | \{\w+\} | \( [^()"'`\\]* \) | [@*\#?$!-] ) | `[^`"'\\]*` )"""
+"""A substitution without quotes of its own."""
+
+_WHOLE_WORD = re.compile(
+    rf"""
+    (?: \\. | '[^']*' | " (?: \\. | [^"\\`$] | {_SUBSTITUTION} | \$ (?= [\s"] ) )*+ "
+      | [^\s\\'"`$;&|()<>] | {_SUBSTITUTION} )++
+    (?= [\s;&|)<>] )
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+"""A word that has ended for sure, because its quotes are simple."""
+
+_INDEX = r"(?: \[ [^]]* \] | [^]] )*+"
 
 _EVALUATED = re.compile(
-    r"""
-    (?: \$\[ [^]]*
-      | (?<! [\w./-] ) let \s [^;&|\n]*
-      | (?<! \w ) [A-Za-z_]\w* \[ [^]\s]*
-    | (?<! \w ) [A-Za-z_]\w* \+?=\( (?: [^)]*\s )? \[ [^]\s]*
-      | \$\{ [\w@*!\#]* \[ [^]]*
-      | \$\{ [\w@*!]+ : (?! [-=?+] ) [^}]*
+    rf"""
+    (?: \$\[ {_INDEX}
+      | (?<! [\w./-] ) let \s (?: '[^']*' | " (?: \\. | [^"\\] )* (?: " | \Z ) | [^;&|\n'"] )*
+      | (?<! \w ) [A-Za-z_]\w* \[ (?: \[ [^]]* \] | [^]\s] )*+
+      | (?<! \w ) [A-Za-z_]\w* \+?=\( (?: [^)]*\s )? \[ (?: \[ [^]]* \] | [^]\s] )*+
+      | \$\{{ [\w@*!\#]* \[ {_INDEX}
+      | \$\{{ [\w@*!\#]+ (?: \[ [^}}]* \] )? : (?! [-=?+] ) (?: \$\{{ [^}}]* \}} | [^}}] )*+
     ) \Z
     """,
     re.VERBOSE,
@@ -217,7 +244,7 @@ class _Scanner:
         self._copy(start + 1, start + 1)
         parts = split_text(self._script[start + 1 : end], self._names, self._columns)
         if any(isinstance(part, Placeholder) for part in parts):
-            if _READ_AGAIN.search(self._script[: start + 1]):
+            if _is_read_again(self._script[: start + 1], is_word=False):
                 raise CommandError(_PROBLEM.format("a placeholder"))
             if self._is_evaluated(start, end + 1):
                 raise CommandError(_ARITHMETIC.format("a placeholder"))
@@ -254,13 +281,12 @@ class _Scanner:
         if placeholder is None:
             self.parts.append(f"{{{match['literal']}}}")
             return
-        before = self._script[: match.start()]
-        if _READ_AGAIN.search(before):
+        quote: Quote = '"' if self._is_quoted() else ""
+        is_word = not quote and self._is_word(match.start(), match.end())
+        if _is_read_again(self._script[: match.start()], is_word=is_word):
             raise CommandError(_PROBLEM.format(match[0]))
         if self._is_evaluated(match.start(), match.end()):
             raise CommandError(_ARITHMETIC.format(match[0]))
-        quote: Quote = '"' if self._is_quoted() else ""
-        is_word = not quote and self._is_word(match.start(), match.end())
         is_plain = not {"`", "${"}.intersection(self._opened)
         self.parts.append(Place(placeholder, quote, is_word, is_plain))
 
@@ -297,3 +323,20 @@ class _Scanner:
     def _is_word(self, start: int, end: int) -> bool:
         is_last = end == len(self._script) or self._script[end] in _AFTER_WORD
         return self._begins_word(start) and is_last
+
+
+def _is_read_again(before: str, *, is_word: bool) -> bool:
+    """Return whether a placeholder after this text is in a script for a shell inside of the script.
+
+    A word that is not simple counts as unfinished.  So a harmless template may be refused, but no
+    value becomes code because of quotes that are hard to read.
+    """
+    position = 0
+    while call := _RUNS_SCRIPT.search(before, position):
+        if is_word and call["builtin"] and call.end() == len(before):
+            return False  # The value is the whole script, as in `eval {}`.
+        script = _WHOLE_WORD.match(before, call.end())
+        if script is None:
+            return True
+        position = script.end()
+    return False

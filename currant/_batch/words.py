@@ -11,7 +11,7 @@ from currant._batch.script import Script
 from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterator, Sequence
 
 __all__ = ["Word", "split_words"]
 
@@ -30,6 +30,30 @@ _TAKES_WORD = re.compile(r"[-+][A-Za-z]*[oO] | --(?: rcfile | init-file | emulat
 
 _TAKE_WORD = {"--init-file", "--rcfile"}
 """Further options that are followed by a value."""
+
+_WRAPPERS = {
+    "doas": "Cu",
+    "env": "Cu",
+    "ionice": "cn",
+    "nice": "n",
+    "nohup": "",
+    "setsid": "",
+    "stdbuf": "eio",
+    "sudo": "CDghpRTtuU",
+    "taskset": "",
+    "time": "fo",
+    "timeout": "ks",
+    "xargs": "adEILnPs",
+}
+"""Programs that run the program after their own words, and their options with a value."""
+
+_OF_WRAPPER = re.compile(r"- | \d | [A-Za-z_]\w*=", re.VERBOSE)
+"""The begin of a word of a wrapper: an option, a number such as a time, or a variable."""
+
+_SYNTAX = re.compile(r"""[\s;&|<>()$`'"\\]""")
+"""What makes a word look like a script, and not like an argument."""
+
+_PLACEHOLDER_ALONE = re.compile(r"\{[^{}]*\}")
 
 _ALL_VALUES = split_text("{}", None, None)[0]
 
@@ -59,7 +83,7 @@ def split_words(
         CommandError: a placeholder is unknown, or has no meaning in its place.
     """
     _refuse_other_shells(argv, names, columns)
-    place = _place_of_script(argv)
+    place = next(_places_of_scripts(argv, _SHELLS), None)
     words = [_simplest(split_text(word, names, columns)) for word in _without_script(argv, place)]
     if place is None:
         return tuple(words if _have_placeholder(words) else [*words, _ALL_VALUES])
@@ -85,11 +109,10 @@ def _refuse_other_shells(
     argv: Sequence[str], names: Sequence[str] | None, columns: int | None
 ) -> None:
     """Refuse a placeholder in a script that cannot get the value as a parameter."""
-    for index, word in enumerate(argv):
-        place = _end_of_options(argv, index + 1) if basename(word) in _OTHER_SHELLS else None
-        if place and _have_placeholder([split_text(argv[place], names, columns)]):
+    for place in _places_of_scripts(argv, _OTHER_SHELLS):
+        if _have_placeholder([split_text(argv[place.at], names, columns)]):
             raise CommandError(
-                f"a placeholder cannot be in a script for {basename(word)}, which would read a "
+                f"a placeholder cannot be in a script for {place.shell}, which would read a "
                 "value as code; put {} after the script, as a word"
             )
 
@@ -99,12 +122,40 @@ def _without_script(argv: Sequence[str], place: _Place | None) -> list[str]:
     return ["" if place and index == place.at else word for index, word in enumerate(argv)]
 
 
-def _place_of_script(argv: Sequence[str]) -> _Place | None:
-    """Return the place of the word that a shell takes for a script, also of one after ``sudo``."""
+def _places_of_scripts(argv: Sequence[str], shells: Collection[str]) -> Iterator[_Place]:
+    """Yield the place of each word that a shell takes for a script, also of one after ``sudo``.
+
+    A shell may be run by a program that is not known here, such as ``docker``, or be an argument,
+    as in ``grep bash -c {}``.  So there, a placeholder alone is no script.
+
+    Raises:
+        CommandError: it is not sure whether a word with a placeholder is a script.
+    """
     for index, word in enumerate(argv):
-        if basename(word) in _SHELLS and (place := _end_of_options(argv, index + 1)):
-            return _Place(place, basename(word))
-    return None
+        place = _end_of_options(argv, index + 1) if basename(word) in shells else None
+        if place is None:
+            continue
+        text = argv[place]
+        if index != _program_at(argv):
+            if _PLACEHOLDER_ALONE.fullmatch(text):
+                continue
+            if "{" in text and not _SYNTAX.search(text):
+                raise CommandError(
+                    f"currant cannot tell whether {text!r} is a script for {word!r}; if it is, "
+                    f"write {'exec ' + text!r}; if not, put the options before {word!r}"
+                )
+        yield _Place(place, basename(word))
+
+
+def _program_at(argv: Sequence[str]) -> int:
+    """Return the place of the program that is run in the end, by ``sudo`` and the like."""
+    at = 0
+    while at < len(argv) and (options := _WRAPPERS.get(basename(argv[at]))) is not None:
+        at += 1
+        while at < len(argv) and _OF_WRAPPER.match(argv[at]):
+            has_value = len(argv[at]) == 2 and argv[at][0] == "-" and argv[at][1] in options
+            at += 2 if has_value else 1
+    return at
 
 
 def _end_of_options(argv: Sequence[str], index: int) -> int | None:

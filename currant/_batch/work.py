@@ -37,6 +37,7 @@ from currant._synchronization import HomeLoop, Notifier, keep_interrupts_out
 from currant._system.processors import usable_processors
 from currant._values.command import with_name, with_policies
 from currant._values.errors import CommandError, CurrantError
+from currant._values.messages import HostUp
 from currant._values.plan import policies_of
 from currant._values.results import Result, end_of
 
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from currant._supervisor.sink_tasks import Sink
     from currant._synchronization import KillBarrier
     from currant._values.command import Command
+    from currant._values.messages import HostMessage
     from currant._values.policies import Policies
 
 __all__ = ["EndedItem", "Running", "Settings", "Work"]
@@ -62,7 +64,7 @@ WINDOW = 1000
 
 
 MAX_HELD = 64 << 20
-"""Bytes of output in the results that nobody has taken, before the commands wait."""
+"""Bytes of output and input of the commands whose results nobody has taken, before others wait."""
 
 
 class Settings(NamedTuple):
@@ -77,6 +79,7 @@ class Settings(NamedTuple):
     buffer_size: int
     checks_first: bool  # whether the program of the first command is looked up before all others
     take_turn: Callable[[], Awaitable[None]] | None = None  # waits before each start of a process
+    window: int = WINDOW  # see `Outbox`
 
 
 class Running(NamedTuple, Generic[T]):
@@ -130,7 +133,7 @@ class Work(Generic[T]):
     ) -> None:
         self.feed: Feed[T] = Feed(items)
         self.outbox: Outbox[EndedItem[T]] = Outbox(
-            settings.slots or WINDOW, MAX_HELD, WINDOW, keep_order=settings.keep_order
+            settings.slots or WINDOW, MAX_HELD, settings.window, keep_order=settings.keep_order
         )
         self.running: dict[int, Running[T]] = {}
         self.halted_by: EndedItem[T] | None = None
@@ -153,6 +156,9 @@ class Work(Generic[T]):
         self._some_ended = Notifier()
         self._entry = anyio.CancelScope()  # of the launcher, which may take long
         self._is_entered = False
+        self._slots = 0
+        self._most_slots = 0
+        self._add_slot: Callable[[], object] | None = None
         self._idle_slots = 0  # those that wait for an item
         self._waiting_for_turn: set[anyio.CancelScope] = set()
 
@@ -248,15 +254,19 @@ class Work(Generic[T]):
             if first is None:
                 self.feed.close()
                 return
-            numbers = iter(range(1, (self._settings.slots or _places(self.launcher)) + 1))
+            self._set_most_slots()
 
             def add_slot(fed: Fed[T] | None = None) -> None:
-                slot = next(numbers, None)
-                if slot is not None:
-                    run = partial(self._run_slot, slot, fed, context, add_slot)
-                    tasks.start_soon(self._guarded, run, name=f"currant slot {slot}")
+                if self._slots < self._most_slots:
+                    self._slots += 1
+                    run = partial(self._run_slot, self._slots, fed, context, add_slot)
+                    tasks.start_soon(self._guarded, run, name=f"currant slot {self._slots}")
 
+            self._add_slot = add_slot
             add_slot(first)
+
+    def _set_most_slots(self) -> None:
+        self._most_slots = self._settings.slots or _places(self.launcher)
 
     async def _guarded(self, part: Callable[[], Awaitable[None]]) -> None:
         """Run a part; an error of it stops all commands."""
@@ -281,7 +291,8 @@ class Work(Generic[T]):
                 command = self._make(first.item, first.number, 1)
                 command = with_name(command, command.name.removesuffix("#1"))
                 if isinstance(self.launcher, Checker):
-                    await self.launcher.check([with_policies(command, self._settings.policies)])
+                    policies = policies_of(command, self._settings.policies)
+                    await self.launcher.check([with_policies(command, policies)])
         except Exception as error:
             self.failure.note(error)
             return None
@@ -384,8 +395,21 @@ class Work(Generic[T]):
                         stopping.start_soon(self._guarded, running.life.stop_when_killed)
 
     async def _watch_hosts(self, channel: Channel | Discard) -> None:
+        async def tell(message: HostMessage) -> None:
+            if isinstance(message, HostUp):
+                self._use_host()
+            await channel.send(message)
+
         if isinstance(self.launcher, HostTeller):
-            await self.launcher.watch(channel.send)
+            await self.launcher.watch(tell)
+
+    def _use_host(self) -> None:
+        """Add a slot if a host that has come brings places; the slot adds the others."""
+        if self._add_slot is None or self.feed.has_ended or self._barrier.thrown:
+            return  # The slots have not begun, or are about to end.
+        self._set_most_slots()
+        if not self._idle_slots:
+            self._add_slot()
 
     def _longest_stop(self) -> float:
         graces = (each.life.context.policies.grace for each in self.running.values())
@@ -406,9 +430,12 @@ def _places(launcher: Launcher) -> int:
 
 
 def _size_of(ended: EndedItem[T] | None) -> int:
-    """Return how many bytes of output a result holds."""
-    result = None if ended is None else ended.result
-    return 0 if result is None else len(result.stdout or b"") + len(result.stderr or b"")
+    """Return how many bytes of output a result holds, and of input its command."""
+    if ended is None:
+        return 0
+    stdin = None if ended.command is None else ended.command.stdin
+    sent = len(stdin) if isinstance(stdin, bytes) else 0
+    return sent + len(ended.result.stdout or b"") + len(ended.result.stderr or b"")
 
 
 def _refused(name: str, error: CommandError, output: bytes | None) -> Result:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from currant.hosts._check import likeness
 from currant.hosts._placement import Needs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from currant._values.launch_spec import LaunchSpec
 
@@ -22,14 +23,15 @@ MOST_TRIED = 10_000
 
 
 class Avoided:
-    """The hosts that each command avoids, by its name.
+    """The hosts that each command avoids.
 
     Args:
         retry_elsewhere: whether a command avoids the hosts on which it has run.
     """
 
     def __init__(self, *, retry_elsewhere: bool) -> None:
-        self._lacking: dict[str, set[str]] = {}
+        self._lacking: dict[str, set[str]] = {}  # by the name of the command
+        self._lacking_alike: dict[str, set[str]] = {}  # by the likeness of commands
         self._tried: dict[str, set[str]] | None = {} if retry_elsewhere else None
 
     def needs_of(self, command: LaunchSpec, able: Callable[[Needs], Sequence[object]]) -> Needs:
@@ -39,7 +41,11 @@ class Avoided:
             command: the command.
             able: returns the hosts that could hold a command with such needs.
         """
-        lacking = self._lacking.get(command.name, set())
+        lacking = self._lacking.get(command.name)
+        if lacking is None:
+            # The batch of a `map` looks up one of its commands, under another name.
+            alike = self._lacking_alike
+            lacking = alike.get(likeness(command), set()) if alike else set[str]()
         if self._tried and (tried := self._tried.get(command.name)):
             elsewhere = Needs.of(command.resources, command.host, lacking | tried)
             if able(elsewhere):
@@ -47,14 +53,15 @@ class Avoided:
             tried.clear()
         return Needs.of(command.resources, command.host, lacking)
 
-    def note_lacking(self, names: Iterable[str], hosts: set[str]) -> None:
-        """Note that hosts cannot start commands, which have other files there."""
+    def note_lacking(self, commands: Sequence[LaunchSpec], hosts: set[str]) -> None:
+        """Note that hosts cannot start commands, which are alike and have other files there."""
         if hosts:
-            self._lacking.update((name, hosts) for name in names)
+            self._lacking.update((command.name, hosts) for command in commands)
+            self._lacking_alike[likeness(commands[0])] = hosts
 
     def forget_lacking(self) -> None:
         """Forget which hosts cannot start which commands: the next Runner looks again."""
-        self._lacking = {}
+        self._lacking, self._lacking_alike = {}, {}
 
     def note_tried(self, name: str, host: str) -> None:
         """Note that a command runs on a host."""

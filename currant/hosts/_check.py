@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from currant._process.local import LocalLauncher
     from currant.hosts._member import Member
 
-__all__ = ["Findings", "group_alike", "look_up"]
+__all__ = ["Findings", "group_alike", "likeness", "look_up"]
 
 
 class Findings:
@@ -47,12 +47,19 @@ class Findings:
             self.errors.setdefault(name, error)
 
 
+def likeness(command: LaunchSpec) -> str:
+    """Return a text that is the same for commands for which a look-up has the same answer."""
+    fields = {name: getattr(command, name) for name in _DECISIVE}
+    if isinstance(command.stdin, bytes):
+        fields["stdin"] = b""
+    return f"{command.argv[0]!r} {fields!r}"
+
+
 def group_alike(commands: Iterable[LaunchSpec]) -> list[list[LaunchSpec]]:
     """Group commands for which a look-up has the same answer, so that one of a group is enough."""
     groups: dict[str, list[LaunchSpec]] = {}
     for command in commands:
-        fields = {name: getattr(command, name) for name in _DECISIVE}
-        groups.setdefault(f"{command.argv[0]!r} {fields!r}", []).append(command)
+        groups.setdefault(likeness(command), []).append(command)
     return list(groups.values())
 
 

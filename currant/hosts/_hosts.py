@@ -333,7 +333,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
             if (error := findings.errors.get(group[0].name)) is not None:
                 raise error
             hosts = findings.not_on.get(group[0].name, set())
-            self._avoided.note_lacking([command.name for command in group], hosts)
+            self._avoided.note_lacking(group, hosts)
 
     async def launch(self, command: LaunchSpec, *, beside: Process | None = None) -> Process:
         """Wait for a place, and start `command` there; return once the program runs.

@@ -51,6 +51,11 @@ def parse_halt(text: str) -> Halt | None:
         )
     when = cast('Literal["now", "soon"]', match[1])
     of = cast('Literal["failures", "successes", "ends"]', KINDS[match[2] or "fail"])
+    if is_share and of == "ends":
+        raise click.BadParameter(
+            f"{text!r}: done= must be a number, such as done=100, because a share is that of the "
+            "commands that are done"
+        )
     return Halt(when, int(limit[:-1]) / 100 if is_share else int(limit), of)
 
 

@@ -19,6 +19,8 @@ The folder of a job may be inside that of another one, whose rows have fewer col
 of a column that is the name of a file there, such as ``stdout``, is ``\stdout`` here, unless it is
 the first column.
 
+A path that would be too long, or too deep, has only the first values.
+
 Two jobs may have the same values, or long values with the same beginning.  Then the second folder
 ends with ``#`` and the number of the job, so that no output is lost.
 """
@@ -28,6 +30,7 @@ from __future__ import annotations
 import os
 import re
 from contextlib import suppress
+from itertools import accumulate
 from signal import Signals
 from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
@@ -46,6 +49,12 @@ __all__ = ["ResultsFolder"]
 
 MAX_NAME = 255
 """Bytes of a file name on all usual file systems."""
+
+MAX_DEPTH = 200
+"""Folders inside of each other: `os.makedirs` is recursive."""
+
+RESERVE = 100
+"""Bytes of a path for a file in the folder of a job, and for the number of the job."""
 
 FILES = frozenset(("stdout", "stderr", "seq", "exit", "usage"))
 """The files in the folder of a job."""
@@ -81,6 +90,7 @@ class ResultsFolder:
         self._folders: dict[int, bytes] = {}  # of the jobs that run
         try:
             os.makedirs(self._path, exist_ok=True)
+            self._room = os.pathconf(self._path, "PC_PATH_MAX") - RESERVE - len(self._path)
             self._begin = 0 if resumes else self._present()
         except OSError as error:
             raise _named(error, self._path) from error
@@ -143,6 +153,9 @@ class ResultsFolder:
         for at in range(2, len(parts), 2):
             if columns[at // 2][0] in FILES:
                 parts[at] = b"\\" + parts[at]
+        lengths = accumulate(len(part) + 1 for part in parts[:MAX_DEPTH])
+        fitting = sum(length <= self._room for length in lengths)
+        parts = parts[: max(2, fitting - fitting % 2)]
         return b"/".join([self._path, *parts[:-1]]), parts[-1]
 
     def _is_taken(self, folder: bytes, number: int) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from anyio.lowlevel import checkpoint
+
 from currant.cli._map.job import Job
 
 if TYPE_CHECKING:
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from currant.cli._map.logged_jobs import LoggedJobs
 
 __all__ = ["jobs_not_logged"]
+
+_AT_ONCE = 100
+"""Jobs that are left out before others get a turn: what runs, and a signal."""
 
 
 async def jobs_not_logged(
@@ -38,9 +43,13 @@ async def jobs_not_logged(
     checked = await _checked(jobs, line, logged)
 
     async def left() -> AsyncGenerator[Job]:
+        skipped = 0
         async for job in checked:
             if is_done(job.number, line(job)):
                 on_skip(job)
+                skipped += 1
+                if skipped % _AT_ONCE == 0:
+                    await checkpoint()
             else:
                 yield job
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from currant._batch.work import WINDOW, Settings
 from currant._process.local import LocalLauncher
+from currant._system.processors import usable_processors
 from currant._values.policies import Policies
 from currant._values.restart import RestartPolicy
 from currant.cli._ci.reports import captured_for
@@ -40,9 +41,10 @@ def settings_of(plan: Plan, options: MapOptions) -> Settings:
         max_restarts=options["retries"],
         reset_after=inf,
     )
+    slots, window = _slots_and_window(plan, options)
     captured = True if options["json"] else captured_for(options["junit"])
     return Settings(
-        slots=_slots(plan, options),
+        slots=slots,
         keep_order=options["keep_order"],
         halt=options["halt"],
         policies=Policies(restart, None, options["grace"], captured),
@@ -52,23 +54,29 @@ def settings_of(plan: Plan, options: MapOptions) -> Settings:
         # A resumed run has begun before, so its first job may be one that does not fit.
         checks_first=plan.has_program and (plan.log is None or plan.log.logged is None),
         take_turn=None if plan.pacer is None else plan.pacer.take_turn,
+        window=window,
     )
 
 
-def _slots(plan: Plan, options: MapOptions) -> int | None:
-    """Return how many commands run at a time: as many as wanted, if so many files can be open."""
-    wanted = options["jobs"]
+def _slots_and_window(plan: Plan, options: MapOptions) -> tuple[int | None, int]:
+    """Return how many commands run at a time, and how many may start behind an unfinished one.
+
+    As many as wanted, if so many files can be open.
+    """
+    wanted, is_local = options["jobs"], plan.launcher is None
     hosts = () if plan.launcher is None else plan.launcher.hosts
     others = OTHER_FILES + FILES_PER_HOST * len(hosts)
     held_back = WINDOW if options["keep_order"] else 0
-    limit = raise_file_limit((wanted or 0) * FILES_PER_JOB + others + held_back)
-    if wanted is None or plan.launcher is not None:
-        return wanted
+    running = wanted or (usable_processors() if is_local else 0)
+    limit = raise_file_limit(running * FILES_PER_JOB + others + held_back)
+    if not is_local:
+        return wanted, max(1, min(WINDOW, limit - others))
     allowed = max(1, (limit - others) // FILES_PER_JOB)
-    if allowed < wanted < MOST_SLOTS:
+    if allowed < running < MOST_SLOTS:
         number = "1 command runs" if allowed == 1 else f"{allowed} commands run"
         print_error(
             f"at most {number} at a time, because few files can be open; "
             "'ulimit -n' raises the limit"
         )
-    return min(wanted, allowed)
+    slots = min(running, allowed)
+    return slots, max(1, min(WINDOW, limit - others - FILES_PER_COMMAND * slots))
