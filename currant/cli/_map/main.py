@@ -236,7 +236,8 @@ class _Run:
         """Stop all jobs when the reader of stdout, a pipe, is gone."""
         await wait_reader_gone(STDOUT)
         self._reasons.append(STATUS_BROKEN_PIPE)
-        self._map.kill("the reader of the output is gone")
+        # `Map.kill` would cut the grace short if a signal has already called `kill`.
+        self._map.barrier.throw("the reader of the output is gone")
 
     async def _show_progress(self) -> None:
         wanted, live = self._options["progress"], is_live(os.environ, STDERR)
