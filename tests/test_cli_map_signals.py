@@ -94,6 +94,22 @@ def test_reader_that_dies_of_the_same_ctrl_c_costs_no_grace(
     assert (tmp_path / "clean").exists()
 
 
+def test_signals_end_a_map_whose_last_output_is_stuck(start: Start, tmp_path: Path) -> None:
+    """After all commands have ended, a second signal gives the output up."""
+    report = tmp_path / "report.xml"
+    script = ": {}; head -c 3000000 /dev/zero"
+    cli = start("--junit", str(report), script, ":::", "a", subcommand="map")
+    deadline = time.monotonic() + LIMIT
+    while not report.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    while cli.process.poll() is None:  # Two signals at once would count as one.
+        assert time.monotonic() < deadline
+        cli.signal(signal.SIGTERM)
+        time.sleep(0.1)
+    assert cli.wait() == 143
+
+
 def test_signal_while_no_value_comes(start: Start) -> None:
     """A map that waits for its first value, or for the names of the columns, ends as well."""
     for arguments in (["echo"], ["--header", "echo", "{x}"], ["--stdin", "cat"]):

@@ -136,26 +136,32 @@ class _Run:
         try:
             with (
                 receive_signals(STOP_SIGNALS) as stops,
-                receive_signals(PAUSE_SIGNALS) as pauses,
                 receive_signals(FORWARDED_SIGNALS) as forwarded,
-                self._writing,
             ):
-                async with anyio.create_task_group() as writing:
-                    writing.start_soon(self._output.run)
-                    async with anyio.create_task_group() as beside:
-                        beside.start_soon(self._stop_on_signal, stops)
-                        beside.start_soon(pause_and_resume, self._map, pauses)
-                        beside.start_soon(forward_signals, self._map, forwarded)
-                        beside.start_soon(self._show_progress)
-                        if is_pipe(STDOUT):
-                            beside.start_soon(self._stop_without_reader)
-                        await self._take_all()
-                        beside.cancel_scope.cancel()
-                    await self._report()
-                    self._output.close()
+                # To the very end: the last output may take minutes, or be stuck.
+                async with anyio.create_task_group() as serving:
+                    serving.start_soon(self._stop_on_signal, stops)
+                    serving.start_soon(self._pause_and_resume)
+                    serving.start_soon(forward_signals, self._map, forwarded)
+                    with self._writing:
+                        await self._run_and_write()
+                    serving.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             return self._status_of(unwrapped(group))
         return self._reasons[0] if self._reasons else self._status()
+
+    async def _run_and_write(self) -> None:
+        """Run all jobs, and write all output and reports."""
+        async with anyio.create_task_group() as writing:
+            writing.start_soon(self._output.run)
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._show_progress)
+                if is_pipe(STDOUT):
+                    beside.start_soon(self._stop_without_reader)
+                await self._take_all()
+                beside.cancel_scope.cancel()
+            await self._report()
+            self._output.close()
 
     async def _take_all(self) -> None:
         """Take the jobs as they end, and show and report each."""
@@ -231,6 +237,14 @@ class _Run:
         signal = await anext(received)
         self._map.kill(f"received {signal.name}")
         self._writing.cancel()  # Do not wait for a terminal or pipe that accepts no output.
+
+    async def _pause_and_resume(self) -> None:
+        """Pause the jobs with Ctrl-Z; when all have ended, Ctrl-Z pauses currant alone."""
+        with receive_signals(PAUSE_SIGNALS) as received:
+            async with anyio.create_task_group() as pausing:
+                pausing.start_soon(pause_and_resume, self._map, received)
+                await self._work.over.wait()
+                pausing.cancel_scope.cancel()
 
     async def _stop_without_reader(self) -> None:
         """Stop all jobs when the reader of stdout, a pipe, is gone."""
