@@ -234,20 +234,26 @@ def test_killed_run_misses_no_item(tmp_path: Path) -> None:
 
 
 def test_job_in_the_log_has_its_results(start: Start, lifeline: Lifeline, tmp_path: Path) -> None:
-    """A resumed run skips what is in the log, so a job is there after its files are complete."""
+    """A job is in the log as soon as its files are complete, even if nobody reads stdout."""
     script = (
-        "case {} in 1) head -c 70000 /dev/zero;; 2) echo two;; "
+        "case {} in 1) head -c 3000000 /dev/zero;; 2) echo two;; "
         f"*) {lifeline.hold('on')}; {EXEC_FOREVER};; esac"
     )
-    options = ("--line", "-j", "1", "--joblog", "log", "--results", "out")
+    options = ("-j", "1", "--joblog", "log", "--results", "out")
     cli = start(*options, script, ":::", *"123", subcommand="map", cwd=tmp_path)
-    cli.wait_until_full("stdout")  # So no more files are written.
     lifeline.wait_for("on")
+    deadline = time.monotonic() + LIMIT
+    while len(logged(tmp_path / "log")) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     cli.signal(signal.SIGKILL)
     cli.wait()
     lifeline.wait_for_end()
-    for job in logged(tmp_path / "log"):
-        assert (tmp_path / "out/1" / str(job.seq) / "exit").read_text() == "0\n"
+    assert [job.seq for job in logged(tmp_path / "log")] == [1, 2]
+    for number, size in (("1", 3_000_000), ("2", 4)):
+        folder = tmp_path / "out" / "1" / number
+        assert (folder / "exit").read_text() == "0\n"
+        assert (folder / "stdout").stat().st_size == size
 
 
 def test_log_that_cannot_take_the_first_line_is_an_error_after_the_start(

@@ -13,7 +13,7 @@ import anyio
 from currant._batch.map import Map
 from currant._batch.work import Work
 from currant._supervisor.failure import unwrapped
-from currant._synchronization import KillBarrier
+from currant._synchronization import KillBarrier, task_group_beside
 from currant._values.errors import CurrantError
 from currant._values.printable import printable
 from currant.cli._ci.annotations import Annotations, is_on_github
@@ -33,6 +33,7 @@ from currant.cli._map.option_rules import check_files
 from currant.cli._map.output import Output
 from currant.cli._map.plan import prepare
 from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
+from currant.cli._map.results_writer import ResultsWriter
 from currant.cli._map.settings import settings_of
 from currant.cli._map.summary import Summary, skipped_text
 from currant.cli._output_pipe import is_pipe, wait_reader_gone
@@ -119,7 +120,8 @@ class _Run:
         self._began = monotonic()
         self._annotations = Annotations("currant map", "job") if is_on_github(os.environ) else None
         self._junit = _open_junit(options, plan.text, stack)
-        self._output = Output(_mode(options), self._jobs, options["color"], _open_folder(options))
+        self._results = ResultsWriter(_open_folder(options), plan.log)
+        self._output = Output(_mode(options), self._jobs, options["color"], self._results)
         self._output.is_folded = is_folded(options)
         barrier = KillBarrier()
         settings = settings_of(plan, options)
@@ -143,15 +145,24 @@ class _Run:
                     serving.start_soon(self._stop_on_signal, stops)
                     serving.start_soon(self._pause_and_resume)
                     serving.start_soon(forward_signals, self._map, forwarded)
-                    with self._writing:
-                        await self._run_and_write()
+                    await self._run_and_keep()
                     serving.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             return self._status_of(unwrapped(group))
         return self._reasons[0] if self._reasons else self._status()
 
+    async def _run_and_keep(self) -> None:
+        """Run all jobs and write all output; keep the results also if the output ends early."""
+        async with task_group_beside() as keeping:
+            keeping.start_soon(self._results.run)
+            try:
+                with self._writing:
+                    await self._run_and_write()
+            finally:
+                self._results.close()
+
     async def _run_and_write(self) -> None:
-        """Run all jobs, and write all output and reports."""
+        """Run all jobs, and write their output and the reports."""
         async with anyio.create_task_group() as writing:
             writing.start_soon(self._output.run)
             async with anyio.create_task_group() as beside:
@@ -213,8 +224,8 @@ class _Run:
 
     async def _keep(self, done: EndedItem[Job]) -> None:
         # Without a command there is nothing that --retry-failed could run.
-        log = None if done.command is None else self._plan.log
-        await self._output.keep(self._as_ended(done.item, done.result), log)
+        is_logged = done.command is not None
+        await self._results.end(self._as_ended(done.item, done.result), is_logged=is_logged)
 
     def _total(self) -> int | None:
         """Return how many jobs there are to run; None while that is not known."""
@@ -236,7 +247,9 @@ class _Run:
         self._map.kill(f"received {signal.name}")
         signal = await anext(received)
         self._map.kill(f"received {signal.name}")
-        self._writing.cancel()  # Do not wait for a terminal or pipe that accepts no output.
+        # Do not wait for a terminal or pipe that accepts no output.
+        self._writing.cancel()
+        self._results.give_up_reader()
 
     async def _pause_and_resume(self) -> None:
         """Pause the jobs with Ctrl-Z; when all have ended, Ctrl-Z pauses currant alone."""
