@@ -114,7 +114,7 @@ class _Run:
     def __init__(self, plan: Plan, options: MapOptions, stack: AsyncExitStack) -> None:
         self._plan, self._options = plan, options
         self._jobs: dict[int, Job] = {}  # by number; those whose output has not been shown
-        self._is_checked = False  # whether the first command has been looked up
+        self._to_look_up = plan.program
         self._reasons: list[int] = []
         self._summary = Summary()
         self._began = monotonic()
@@ -210,10 +210,13 @@ class _Run:
     # ---- jobs ----
 
     def _make(self, job: Job, turn: int, slot: int) -> Command:
+        program, self._to_look_up = self._to_look_up, None
+        if program is not None:  # The first call is for the look-up alone.
+            # The first job that an earlier run has left may be one whose values do not fit.
+            return program if self._plan.goes_on else self._plan.make(job, turn, slot)
         command = self._plan.make(job, turn, slot)
-        if self._plan.log is not None and self._is_checked:
+        if self._plan.log is not None:
             self._plan.log.begin()
-        self._is_checked = True  # The first call only looks up the program.
         self._jobs[job.number] = job
         return command
 
