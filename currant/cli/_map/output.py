@@ -94,8 +94,8 @@ class Output(Discard):
         send, receive = anyio.create_memory_object_stream[_Message](BUFFER_SIZE)
         self._send, self._receive = send, receive
         live = is_live(os.environ)
-        out = OutputFile(usable(sys.stdout), color, live=live)
-        err = OutputFile(usable(sys.stderr), color, live=live)
+        out = OutputFile(usable(sys.stdout), color, live=live, keeps_returns=True)
+        err = OutputFile(usable(sys.stderr), color, live=live, keeps_returns=True)
         self._files: dict[StreamName, OutputFile] = {
             "stdout": out,
             "stderr": out if out.file.is_same_place(err.file) else err,
