@@ -168,6 +168,25 @@ async def test_carriage_returns_are_kept(
     assert capfdbinary.readouterr() == (shown, b"")
 
 
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [("tagged lines", b"a\ttry \na\ttry done\n"), ("raw", b"try try done\n")],
+)
+async def test_retry_begins_a_line_of_its_own(
+    mode: Mode, shown: bytes, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """It does not go on with a line that the attempt before has left; ``--raw`` adds nothing."""
+    output = Output(mode, {1: Job(1, Row(("a",)))}, "never")
+    await output.send(Batch("sh#1", "stdout", b"try ", 0.0))
+    await output.send(Restarting("sh#1", 2, 0.1, 0.0))
+    await output.send(Batch("sh#1", "stdout", b"try done\n", 0.0))
+    await output.finish(ended_job(1))
+    output.close()
+    await output.run()
+    assert capfdbinary.readouterr() == (shown, b"")
+
+
 # ---- readers and files ----
 
 

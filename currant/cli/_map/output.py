@@ -54,9 +54,10 @@ MAX_TITLE = 200
 
 
 class _Again(NamedTuple):
-    """An attempt of a job has failed, and another one follows: discard the output so far."""
+    """An attempt of a job has failed, and another one follows: discard what is held back."""
 
     number: int
+    command: str
 
 
 class _Text(NamedTuple):
@@ -138,7 +139,7 @@ class Output(Discard):
                 self._received[number] = 0  # What it wrote before is still on its way.
                 if self._results is not None:
                     await self._results.begin_again(number, self._jobs[number].row)
-                await self._put(_Again(number))
+                await self._put(_Again(number, message.command))
         elif isinstance(message, HostLost | HostUp):
             await self.note(self._news_of(message))
 
@@ -214,8 +215,9 @@ class Output(Discard):
                 case Ended():
                     self._show_ended(message)
                     self._jobs.pop(message.number, None)
-                case _Again(number):
+                case _Again(number, command):
                     self._held.discard(number)
+                    self._end_attempt(command)
                 case _Text(stream, text):
                     file = self._files[stream]
                     file.add(file.writer.end())
@@ -232,6 +234,13 @@ class Output(Discard):
             self._held.add(number, batch)
         else:
             self._show(number, batch)
+
+    def _end_attempt(self, command: str) -> None:
+        """End a line that an attempt has left unfinished, which the next attempt must not go on."""
+        for file in self._files.values():
+            if not self._is_verbatim(file):
+                file.add(file.writer.finish(command))
+                file.add(file.writer.begin_attempt(command))
 
     def _show_ended(self, ended: Ended) -> None:
         """Show the output of a job that has ended, if it was held back."""
