@@ -178,7 +178,6 @@ class _Run:
         """Take the jobs as they end, and show and report each."""
         async for job, result in self._map:
             ended = self._as_ended(job, result)
-            self._summary.add(ended)
             if self._junit is not None:
                 self._junit.add(ended.line, result)
             if self._annotations is not None:
@@ -226,9 +225,11 @@ class _Run:
         return Ended(job.number, job.row, self._plan.line(job), result, sent, received)
 
     async def _keep(self, done: EndedItem[Job]) -> None:
+        """Count a job and write its results when it ends, before its turn to be shown comes."""
+        ended = self._as_ended(done.item, done.result)
+        self._summary.add(ended)
         # Without a command there is nothing that --retry-failed could run.
-        is_logged = done.command is not None
-        await self._results.end(self._as_ended(done.item, done.result), is_logged=is_logged)
+        await self._results.end(ended, is_logged=done.command is not None)
 
     def _total(self) -> int | None:
         """Return how many jobs there are to run; None while that is not known."""
