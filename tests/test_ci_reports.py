@@ -19,7 +19,7 @@ from currant._values.exit import Exit
 from currant.cli._ci import junit
 from currant.cli._ci.annotations import Annotations, is_on_github
 from currant.cli._ci.groups import group_lines
-from currant.cli._ci.junit import JUnitFile
+from currant.cli._ci.junit import JUnitFile, remove_report
 from currant.cli._ci.reports import EndedCommand, Reports
 from currant.cli._ci.result_texts import MAX_OUTPUT
 from currant.cli._ci.step_summary import (
@@ -120,7 +120,7 @@ def test_long_output_is_cut(tmp_path: Path) -> None:
 def test_broken_run_leaves_no_report(tmp_path: Path) -> None:
     """An earlier report would pass for that of this run; a symbolic link stays a link."""
     path = tmp_path / "x.xml"
-    path.write_text("old")
+    path.write_text("<testsuites>old")
     (tmp_path / "link").symlink_to(path)
     with closing(JUnitFile(str(tmp_path / "link"), "name")) as report:
         report.add("true", ended().result)
@@ -129,6 +129,21 @@ def test_broken_run_leaves_no_report(tmp_path: Path) -> None:
         report.finish(1.0)
     assert (tmp_path / "link").is_symlink()
     assert ET.parse(path).getroot().tag == "testsuites"
+
+
+def test_report_takes_the_place_of_no_other_file(tmp_path: Path) -> None:
+    """If the name of the report is forgotten, the next word is a file that must not be lost."""
+    path = tmp_path / "file"
+    for other in ("#!/bin/sh\necho precious\n", '<?xml version="1.0"?>\n<project/>\n', "x"):
+        path.write_text(other)
+        with pytest.raises(CommandError, match=r"--junit .*file: the file is not a JUnit report"):
+            JUnitFile(str(path), "name")
+        assert (os.listdir(tmp_path), path.read_text()) == (["file"], other)
+    mark = "<?xml version='1.0'?>\n<!-- by another program -->\n"
+    for report in ("", "<testsuite/>", f"{mark}<testsuites name='x'>"):
+        path.write_text(report)
+        remove_report(str(path))
+        assert not path.exists()
 
 
 def test_report_that_cannot_be_written_is_refused(tmp_path: Path) -> None:

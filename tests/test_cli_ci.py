@@ -114,7 +114,7 @@ def test_usage_error_leaves_no_report_of_an_earlier_run(
 ) -> None:
     """A CI would show the earlier report as that of this run."""
     report = tmp_path / "x.xml"
-    report.write_text("old")
+    report.write_text("<testsuites>old")
     ended = run("--junit", "x.xml", *words, subcommand=subcommand, cwd=tmp_path)
     assert (ended.status, list(tmp_path.iterdir())) == (2, [])
 

@@ -117,6 +117,31 @@ def test_values_that_do_not_fit_are_never_run(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
+def test_resumed_run_looks_up_its_program_first(tmp_path: Path) -> None:
+    """Otherwise the log would have a failure for each value, and the next run would skip them."""
+    log, tool = tmp_path / "log", tmp_path / "tool"
+    arguments = ("--joblog", "log", "--resume", "./tool", ":::", "a", "b")
+    ended = run_map(*arguments, cwd=tmp_path)
+    assert (ended.status, ended.out, log.read_bytes()) == (2, b"", b"")
+    assert len(ended.err.splitlines()) == 1
+    tool.write_text("#!/bin/sh\n")
+    tool.chmod(0o755)
+    assert run_map(*arguments, cwd=tmp_path) == (0, b"", b"")
+    tool.unlink()
+    assert run_map(*arguments, cwd=tmp_path) == (0, b"", b"")  # nothing is left to run
+    assert run_map(*arguments, "c", cwd=tmp_path).status == 2
+    assert [job.seq for job in logged(log)] == [1, 2]
+
+
+def test_first_run_with_resume_checks_the_first_values(tmp_path: Path) -> None:
+    """A column that no line has is a mistake of the command line, as it is without the option."""
+    arguments = ("--joblog", "log", "--resume", "--csv", "echo", "{9}")
+    ended = run_map(*arguments, stdin=b"a,b\nc,d\n", cwd=tmp_path)
+    assert (ended.status, ended.out) == (2, b"")
+    assert b"job 1 has no value for {9}" in ended.err
+    assert (tmp_path / "log").read_bytes() == b""
+
+
 def test_log_of_another_command_starts_nothing(tmp_path: Path) -> None:
     """A job log that has other commands, or is no job log, is refused and left unchanged."""
     log = tmp_path / "log"
@@ -234,20 +259,26 @@ def test_killed_run_misses_no_item(tmp_path: Path) -> None:
 
 
 def test_job_in_the_log_has_its_results(start: Start, lifeline: Lifeline, tmp_path: Path) -> None:
-    """A resumed run skips what is in the log, so a job is there after its files are complete."""
+    """A job is in the log as soon as its files are complete, even if nobody reads stdout."""
     script = (
-        "case {} in 1) head -c 70000 /dev/zero;; 2) echo two;; "
+        "case {} in 1) head -c 3000000 /dev/zero;; 2) echo two;; "
         f"*) {lifeline.hold('on')}; {EXEC_FOREVER};; esac"
     )
-    options = ("--line", "-j", "1", "--joblog", "log", "--results", "out")
+    options = ("-j", "1", "--joblog", "log", "--results", "out")
     cli = start(*options, script, ":::", *"123", subcommand="map", cwd=tmp_path)
-    cli.wait_until_full("stdout")  # So no more files are written.
     lifeline.wait_for("on")
+    deadline = time.monotonic() + LIMIT
+    while len(logged(tmp_path / "log")) < 2:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
     cli.signal(signal.SIGKILL)
     cli.wait()
     lifeline.wait_for_end()
-    for job in logged(tmp_path / "log"):
-        assert (tmp_path / "out/1" / str(job.seq) / "exit").read_text() == "0\n"
+    assert [job.seq for job in logged(tmp_path / "log")] == [1, 2]
+    for number, size in (("1", 3_000_000), ("2", 4)):
+        folder = tmp_path / "out" / "1" / number
+        assert (folder / "exit").read_text() == "0\n"
+        assert (folder / "stdout").stat().st_size == size
 
 
 def test_log_that_cannot_take_the_first_line_is_an_error_after_the_start(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
+    from currant.cli._map.output import Mode
     from tests.clis import Start
     from tests.lifeline import Gate, Lifeline
 
@@ -143,6 +144,47 @@ async def test_retry_without_output_loses_no_output_of_the_attempt_before(
     output.close()
     await output.run()
     assert capfdbinary.readouterr() == (b"a\tout\n", b"")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [
+        ("lines", b"1\r\n2\r3\r\n"),
+        ("tagged lines", b"a\t1\r\na\t2\r3\r\n"),
+        ("tagged groups", b"a\t1\r\na\t2\r3\r\n"),
+    ],
+)
+async def test_carriage_returns_are_kept(
+    mode: Mode, shown: bytes, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """A file or a pipe gets each byte of the commands, and only a newline ends a line."""
+    output = Output(mode, {1: Job(1, Row(("a",)))}, "never")
+    for data in (b"1\r\n2\r", b"3\r\n"):
+        await output.send(Batch("sh#1", "stdout", data, 0.0))
+    await output.finish(ended_job(1))
+    output.close()
+    await output.run()
+    assert capfdbinary.readouterr() == (shown, b"")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("mode", "shown"),
+    [("tagged lines", b"a\ttry \na\ttry done\n"), ("raw", b"try try done\n")],
+)
+async def test_retry_begins_a_line_of_its_own(
+    mode: Mode, shown: bytes, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    """It does not go on with a line that the attempt before has left; ``--raw`` adds nothing."""
+    output = Output(mode, {1: Job(1, Row(("a",)))}, "never")
+    await output.send(Batch("sh#1", "stdout", b"try ", 0.0))
+    await output.send(Restarting("sh#1", 2, 0.1, 0.0))
+    await output.send(Batch("sh#1", "stdout", b"try done\n", 0.0))
+    await output.finish(ended_job(1))
+    output.close()
+    await output.run()
+    assert capfdbinary.readouterr() == (shown, b"")
 
 
 # ---- readers and files ----

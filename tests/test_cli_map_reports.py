@@ -82,6 +82,14 @@ def test_results_have_a_folder_for_each_command(tmp_path: Path) -> None:
     assert [(each / "stderr").read_text() for each in folders] == ["err x/y\n"] * 2
 
 
+def test_first_failure_is_the_one_that_ended_first(tmp_path: Path) -> None:
+    """With ``-k``, too, which shows the output in the order of the input."""
+    script = "test {} = b || until grep -q ^2 log; do sleep 0.05; done; exit 3"
+    ended = run_map("-k", "-j", "2", "--joblog", "log", script, ":::", "a", "b", cwd=tmp_path)
+    assert ended.status == 2
+    assert b"first failure: job 2: exit code 3: test b = b" in ended.err
+
+
 def test_all_reports_at_once(tmp_path: Path) -> None:
     """Reports do not disturb one another, nor the log."""
     ended = run_map(

@@ -18,9 +18,10 @@ from tests.waiting import EXEC_FOREVER, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from tests.clis import Start
-    from tests.lifeline import Lifeline
+    from tests.lifeline import Gate, Lifeline
 
 pytestmark = [pytest.mark.slow, pytest.mark.alone]  # Each test starts its own Python process.
 
@@ -72,6 +73,41 @@ def test_second_signal_kills_at_once(start: Start, lifeline: Lifeline) -> None:
     cli.signal(signal.SIGINT)
     assert cli.end().status == 130
     assert lifeline.ended() == {"a", "b"}
+
+
+def test_reader_that_dies_of_the_same_ctrl_c_costs_no_grace(
+    start: Start, gate: Gate, tmp_path: Path
+) -> None:
+    """A terminal interrupts a whole pipeline, so Ctrl-C and a reader that is gone are one stop."""
+    clean_up = f"echo hurry >&3; {gate.wait}; echo > clean; exit"
+    traps = f"exec 3>&2; trap 'echo asked >&3' TERM; trap '{clean_up}' USR1"
+    words = ("--grace", "9999", "--line", f": {{}}; {traps}; echo up >&2; {TRAPS_SIGNALS}")
+    cli = start(*words, ":::", "a", subcommand="map", cwd=tmp_path)
+    cli.read_until(b"up")
+    cli.signal(signal.SIGINT)
+    cli.read_until(b"asked")
+    cli.close()
+    cli.signal(signal.SIGUSR1)  # The loop has seen the closed pipe when it forwards this.
+    cli.read_until(b"hurry")
+    gate.open()
+    assert cli.end().status == 130
+    assert (tmp_path / "clean").exists()
+
+
+def test_signals_end_a_map_whose_last_output_is_stuck(start: Start, tmp_path: Path) -> None:
+    """After all commands have ended, a second signal gives the output up."""
+    report = tmp_path / "report.xml"
+    script = ": {}; head -c 3000000 /dev/zero"
+    cli = start("--junit", str(report), script, ":::", "a", subcommand="map")
+    deadline = time.monotonic() + LIMIT
+    while not report.exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    while cli.process.poll() is None:  # Two signals at once would count as one.
+        assert time.monotonic() < deadline
+        cli.signal(signal.SIGTERM)
+        time.sleep(0.1)
+    assert cli.wait() == 143
 
 
 def test_signal_while_no_value_comes(start: Start) -> None:

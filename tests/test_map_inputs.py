@@ -456,6 +456,7 @@ def test_csv_is_the_same_in_any_parts(table: list[list[str]], cuts: list[int]) -
         (Form("jsonl"), '{"a":1}\n{"a":}\n', "f, line 2: not JSON: Expecting value"),
         (Form("jsonl"), '\n"a\\u0000"', "f, line 2: a value contains a NUL byte"),
         (Form("jsonl"), '["\\ud800"]', "f, line 1: a value contains a lone surrogate"),
+        (Form("jsonl"), '{"\\ud800":1}', "f, line 1: the name of a column contains a lone"),
         (Form("jsonl"), "[" * 100_000, "f, line 1: not JSON"),
         (HEADER, "", "f is empty, and its first line must name the columns"),
         (Form("csv", header=True), "\n\n", "f is empty"),

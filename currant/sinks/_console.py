@@ -230,9 +230,18 @@ def usable(stream: TextIO | None) -> SyncFile:
 
 
 class OutputFile:
-    """A file, with the chunks of its next write; `live` as for `is_live`, if it is a terminal."""
+    """A file, with the chunks of its next write.
 
-    def __init__(self, file: SyncFile, color: Color, *, live: bool) -> None:
+    Args:
+        file: the file.
+        color: as for `ConsoleSink`.
+        live: as for `is_live`, if the file is a terminal.
+        keeps_returns: whether the file gets carriage returns as they are, unless it is a terminal.
+    """
+
+    def __init__(
+        self, file: SyncFile, color: Color, *, live: bool, keeps_returns: bool = False
+    ) -> None:
         self.color_system = color_system_of(file, color)
         self.in_color = self.color_system is not None
         self.file = OpenFile(file)
@@ -242,6 +251,7 @@ class OutputFile:
         self.writer = LineWriter(
             self.color_system,
             rewinds=self.can_rewind,
+            keeps_returns=keeps_returns and not self.is_terminal,
             new_filter=partial(ControlFilter, styles=styles_pass) if self.is_terminal else None,
         )
         self.progress: ProgressLine | None = None

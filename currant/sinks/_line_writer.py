@@ -38,6 +38,7 @@ class LineWriter:
         color_system: the colours that the file takes, by rich's name; if None, no colours.
         rewinds: whether the file is a terminal, on which text after a lone carriage return
             overwrites the line.
+        keeps_returns: whether carriage returns stay as they are, because the file is no terminal.
         new_filter: returns the filter for a stream; if None, `lines` passes all sequences on.
     """
 
@@ -46,10 +47,12 @@ class LineWriter:
         color_system: str | None = None,
         *,
         rewinds: bool = False,
+        keeps_returns: bool = False,
         new_filter: Callable[[], ControlFilter] | None = None,
     ) -> None:
         self._color_system = color_system
         self.rewinds = rewinds
+        self._keeps_returns = keeps_returns
         self._new_filter = new_filter
         self._filters: dict[tuple[str, str], ControlFilter] = {}
         self._unfinished: tuple[str, str] | None = None  # the command and the stream
@@ -72,13 +75,13 @@ class LineWriter:
             label: the label; may be empty.
             style: the style of the label; if None, no colour.
             in_place: whether a lone carriage return rewinds the line, which may then be erased; if
-                not, it ends the line.
+                not, it ends the line, unless it is kept.
         """
         prefix = self._styled(label, style)
         data = batch.data
         if self._new_filter is not None:
             data = self._filter_of(batch, self._new_filter).feed(data, erases=in_place)
-        if b"\r" in data:
+        if b"\r" in data and not self._keeps_returns:
             # A terminal adds a \r before each \n, also if the program has written one.
             data = data.replace(b"\r\r\n", b"\n").replace(b"\r\n", b"\n")
             if not in_place and b"\r" in data:
@@ -99,7 +102,7 @@ class LineWriter:
         body = data.replace(b"\n", b"\n" + prefix)
         if in_place:
             body = body.replace(b"\r", b"\r" + prefix)
-        if data.endswith((b"\n", b"\r")):
+        if data.endswith((b"\n", b"\r") if in_place else b"\n"):
             # No line follows the last ending, so no label does.
             return begin, memoryview(body)[: len(body) - len(prefix)]
         return begin, body
@@ -183,7 +186,7 @@ class LineWriter:
     def _note_end(self, batch: Batch, last: bytes) -> None:
         self._unfinished = None if last == b"\n" else (batch.command, batch.stream)
         self._is_over = False
-        self._rewound = last == b"\r"
+        self._rewound = last == b"\r" and not self._keeps_returns
 
     def _styled(self, text: str, style: str | None) -> bytes:
         data = text.encode(errors="backslashreplace")

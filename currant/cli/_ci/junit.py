@@ -41,16 +41,43 @@ _HEAD = (
 )
 _END = b"</testsuite>\n</testsuites>\n"
 
+BYTES_OF_BEGIN = 4096
+"""Bytes in which a file shows that it is a report."""
+
+_BEGIN = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<[?!][^>]*>\s*)*<testsuites?[\s/>]")
+
 _LARGEST = 10**15
 """Larger than any total: it measures the room for the totals."""
 
 
 def remove_report(path: str) -> None:
-    """Remove the report of an earlier run, if there is one."""
+    """Remove the report of an earlier run, if there is one.
+
+    Raises:
+        CommandError: the file is something else, which must not be lost.
+    """
     place = os.path.realpath(path)
-    with suppress(OSError):
+    try:
         if stat.S_ISREG(os.stat(place).st_mode):
+            _check_is_report(path, place)
             os.unlink(place)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CommandError(f"--junit {path}: {error.strerror}") from error
+
+
+def _check_is_report(path: str, place: str) -> None:
+    """Check that a file is empty, or begins as the JUnit report of any program does.
+
+    Raises:
+        CommandError: it does not.
+        OSError: the file cannot be read.
+    """
+    with open(place, "rb") as file:
+        begin = file.read(BYTES_OF_BEGIN)
+    if begin and not _BEGIN.match(begin):
+        raise CommandError(f"--junit {path}: the file is not a JUnit report; use another file")
 
 
 class JUnitFile:
@@ -60,11 +87,11 @@ class JUnitFile:
     command that currant stopped is skipped.  `close` without `finish` removes the temporary file.
 
     Args:
-        path: the path of the report; an earlier report is removed.
+        path: the path of the report; first, `remove_report` removes an earlier one.
         name: the name of the suite and the class of its cases.
 
     Raises:
-        CommandError: when built: the file cannot be written, or is not a regular file.
+        CommandError: when built: the file cannot be written, or must not be replaced.
         OutputError: by the methods: the file cannot be written.
     """
 
@@ -74,6 +101,7 @@ class JUnitFile:
         self._place = os.path.realpath(path)  # A symbolic link stays, and its target is replaced.
         self._draft = f"{self._place}.{os.urandom(4).hex()}.part"
         self._tests = self._failures = self._errors = self._skipped = 0
+        remove_report(path)
         try:
             if os.path.exists(self._place) and not stat.S_ISREG(os.stat(self._place).st_mode):
                 raise CommandError(f"--junit {path}: not a regular file")
@@ -82,7 +110,6 @@ class JUnitFile:
             raise CommandError(f"--junit {path}: {error.strerror}") from error
         most = _HEAD.format(self._name, *[_LARGEST] * 5)
         self._room = len(most.encode())
-        remove_report(path)
         self._write(b" " * self._room + b">\n")
 
     def add(self, name: str, result: Result) -> None:

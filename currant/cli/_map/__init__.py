@@ -11,6 +11,7 @@ types, and `option_rules` says which go together.  `plan` turns the options into
   when the next job may start, and `resume` leaves out those that an earlier run has logged.
 - What is shown: `output`, with the `held_output` of groups, and `progress`; at the end `summary`
   and `exit_status`.
-- What is written: `job_log` (read by `logged_jobs`), `results_folder` and `json_lines`, which take
-  an `ended` job, and the reports of `currant.cli._ci`.
+- What is written: `results_writer` has a thread for `results_folder` and `job_log` (read by
+  `logged_jobs`).  These and `json_lines` take an `ended` job, as do the reports of
+  `currant.cli._ci`.
 """

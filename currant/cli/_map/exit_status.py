@@ -3,6 +3,7 @@
 - 0: all jobs succeeded.
 - 1 to 100: the number of jobs that failed.
 - 101: more than 100 jobs failed.
+- 1 is also the status if stdout or stderr cannot be written.
 - 2 is also the status of bad input; then no job was started.
 - 255: another error, such as a job log on a full disk.
 

@@ -13,7 +13,7 @@ import anyio
 from currant._batch.map import Map
 from currant._batch.work import Work
 from currant._supervisor.failure import unwrapped
-from currant._synchronization import KillBarrier
+from currant._synchronization import KillBarrier, task_group_beside
 from currant._values.errors import CurrantError
 from currant._values.printable import printable
 from currant.cli._ci.annotations import Annotations, is_on_github
@@ -33,6 +33,7 @@ from currant.cli._map.option_rules import check_files
 from currant.cli._map.output import Output
 from currant.cli._map.plan import prepare
 from currant.cli._map.progress import CI_INTERVAL, INTERVAL, MapProgress
+from currant.cli._map.results_writer import ResultsWriter
 from currant.cli._map.settings import settings_of
 from currant.cli._map.summary import Summary, skipped_text
 from currant.cli._output_pipe import is_pipe, wait_reader_gone
@@ -113,13 +114,14 @@ class _Run:
     def __init__(self, plan: Plan, options: MapOptions, stack: AsyncExitStack) -> None:
         self._plan, self._options = plan, options
         self._jobs: dict[int, Job] = {}  # by number; those whose output has not been shown
-        self._is_checked = False  # whether the first command has been looked up
+        self._to_look_up = plan.program
         self._reasons: list[int] = []
         self._summary = Summary()
         self._began = monotonic()
         self._annotations = Annotations("currant map", "job") if is_on_github(os.environ) else None
         self._junit = _open_junit(options, plan.text, stack)
-        self._output = Output(_mode(options), self._jobs, options["color"], _open_folder(options))
+        self._results = ResultsWriter(_open_folder(options), plan.log)
+        self._output = Output(_mode(options), self._jobs, options["color"], self._results)
         self._output.is_folded = is_folded(options)
         barrier = KillBarrier()
         settings = settings_of(plan, options)
@@ -136,32 +138,46 @@ class _Run:
         try:
             with (
                 receive_signals(STOP_SIGNALS) as stops,
-                receive_signals(PAUSE_SIGNALS) as pauses,
                 receive_signals(FORWARDED_SIGNALS) as forwarded,
-                self._writing,
             ):
-                async with anyio.create_task_group() as writing:
-                    writing.start_soon(self._output.run)
-                    async with anyio.create_task_group() as beside:
-                        beside.start_soon(self._stop_on_signal, stops)
-                        beside.start_soon(pause_and_resume, self._map, pauses)
-                        beside.start_soon(forward_signals, self._map, forwarded)
-                        beside.start_soon(self._show_progress)
-                        if is_pipe(STDOUT):
-                            beside.start_soon(self._stop_without_reader)
-                        await self._take_all()
-                        beside.cancel_scope.cancel()
-                    await self._report()
-                    self._output.close()
+                # To the very end: the last output may take minutes, or be stuck.
+                async with anyio.create_task_group() as serving:
+                    serving.start_soon(self._stop_on_signal, stops)
+                    serving.start_soon(self._pause_and_resume)
+                    serving.start_soon(forward_signals, self._map, forwarded)
+                    await self._run_and_keep()
+                    serving.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             return self._status_of(unwrapped(group))
         return self._reasons[0] if self._reasons else self._status()
+
+    async def _run_and_keep(self) -> None:
+        """Run all jobs and write all output; keep the results also if the output ends early."""
+        async with task_group_beside() as keeping:
+            keeping.start_soon(self._results.run)
+            try:
+                with self._writing:
+                    await self._run_and_write()
+            finally:
+                self._results.close()
+
+    async def _run_and_write(self) -> None:
+        """Run all jobs, and write their output and the reports."""
+        async with anyio.create_task_group() as writing:
+            writing.start_soon(self._output.run)
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._show_progress)
+                if is_pipe(STDOUT):
+                    beside.start_soon(self._stop_without_reader)
+                await self._take_all()
+                beside.cancel_scope.cancel()
+            await self._report()
+            self._output.close()
 
     async def _take_all(self) -> None:
         """Take the jobs as they end, and show and report each."""
         async for job, result in self._map:
             ended = self._as_ended(job, result)
-            self._summary.add(ended)
             if self._junit is not None:
                 self._junit.add(ended.line, result)
             if self._annotations is not None:
@@ -193,10 +209,13 @@ class _Run:
     # ---- jobs ----
 
     def _make(self, job: Job, turn: int, slot: int) -> Command:
+        program, self._to_look_up = self._to_look_up, None
+        if program is not None:  # The first call is for the look-up alone.
+            # The first job that an earlier run has left may be one whose values do not fit.
+            return program if self._plan.goes_on else self._plan.make(job, turn, slot)
         command = self._plan.make(job, turn, slot)
-        if self._plan.log is not None and self._is_checked:
+        if self._plan.log is not None:
             self._plan.log.begin()
-        self._is_checked = True  # The first call only looks up the program.
         self._jobs[job.number] = job
         return command
 
@@ -206,9 +225,11 @@ class _Run:
         return Ended(job.number, job.row, self._plan.line(job), result, sent, received)
 
     async def _keep(self, done: EndedItem[Job]) -> None:
+        """Count a job and write its results when it ends, before its turn to be shown comes."""
+        ended = self._as_ended(done.item, done.result)
+        self._summary.add(ended)
         # Without a command there is nothing that --retry-failed could run.
-        log = None if done.command is None else self._plan.log
-        await self._output.keep(self._as_ended(done.item, done.result), log)
+        await self._results.end(ended, is_logged=done.command is not None)
 
     def _total(self) -> int | None:
         """Return how many jobs there are to run; None while that is not known."""
@@ -230,13 +251,24 @@ class _Run:
         self._map.kill(f"received {signal.name}")
         signal = await anext(received)
         self._map.kill(f"received {signal.name}")
-        self._writing.cancel()  # Do not wait for a terminal or pipe that accepts no output.
+        # Do not wait for a terminal or pipe that accepts no output.
+        self._writing.cancel()
+        self._results.give_up_reader()
+
+    async def _pause_and_resume(self) -> None:
+        """Pause the jobs with Ctrl-Z; when all have ended, Ctrl-Z pauses currant alone."""
+        with receive_signals(PAUSE_SIGNALS) as received:
+            async with anyio.create_task_group() as pausing:
+                pausing.start_soon(pause_and_resume, self._map, received)
+                await self._work.over.wait()
+                pausing.cancel_scope.cancel()
 
     async def _stop_without_reader(self) -> None:
         """Stop all jobs when the reader of stdout, a pipe, is gone."""
         await wait_reader_gone(STDOUT)
         self._reasons.append(STATUS_BROKEN_PIPE)
-        self._map.kill("the reader of the output is gone")
+        # `Map.kill` would cut the grace short if a signal has already called `kill`.
+        self._map.barrier.throw("the reader of the output is gone")
 
     async def _show_progress(self) -> None:
         wanted, live = self._options["progress"], is_live(os.environ, STDERR)

@@ -37,8 +37,7 @@ if TYPE_CHECKING:
     from currant._values.lines import StreamName
     from currant._values.messages import BatchMessage
     from currant.cli._map.job import Job
-    from currant.cli._map.job_log import JobLog
-    from currant.cli._map.results_folder import ResultsFolder
+    from currant.cli._map.results_writer import ResultsWriter
     from currant.sinks import Color
     from currant.sinks._progress import ProgressLine
 
@@ -55,16 +54,10 @@ MAX_TITLE = 200
 
 
 class _Again(NamedTuple):
-    """An attempt of a job has failed, and another one follows: discard the output so far."""
+    """An attempt of a job has failed, and another one follows: discard what is held back."""
 
     number: int
-
-
-class _Kept(NamedTuple):
-    """A job has ended: complete its folder, and then write its line of the job log."""
-
-    ended: Ended
-    log: JobLog | None
+    command: str
 
 
 class _Text(NamedTuple):
@@ -74,7 +67,7 @@ class _Text(NamedTuple):
     text: bytes
 
 
-_Message: TypeAlias = "Batch | Ended | _Again | _Kept | _Text | None"
+_Message: TypeAlias = "Batch | Ended | _Again | _Text | None"
 """What the thread writes; None: only the progress line again."""
 
 
@@ -88,7 +81,7 @@ class Output(Discard):
             ``"hidden"``: not at all.
         jobs: the jobs by number; one is removed when all of its output has been written.
         color: whether the output has colours.
-        folder: where the output of each job is written to as well.
+        results: takes the output of each job as well; None: nothing does.
 
     Attributes:
         is_folded: whether each group goes to stdout as a whole, between lines for a CI.
@@ -97,24 +90,23 @@ class Output(Discard):
     is_folded: bool = False
 
     def __init__(
-        self, mode: Mode, jobs: dict[int, Job], color: Color, folder: ResultsFolder | None = None
+        self, mode: Mode, jobs: dict[int, Job], color: Color, results: ResultsWriter | None = None
     ) -> None:
         send, receive = anyio.create_memory_object_stream[_Message](BUFFER_SIZE)
         self._send, self._receive = send, receive
         live = is_live(os.environ)
-        out = OutputFile(usable(sys.stdout), color, live=live)
-        err = OutputFile(usable(sys.stderr), color, live=live)
+        out = OutputFile(usable(sys.stdout), color, live=live, keeps_returns=True)
+        err = OutputFile(usable(sys.stderr), color, live=live, keeps_returns=True)
         self._files: dict[StreamName, OutputFile] = {
             "stdout": out,
             "stderr": out if out.file.is_same_place(err.file) else err,
         }
         self._mode: Mode = mode
         self._jobs = jobs
-        self._folder = folder
+        self._results = results
         self._held = HeldOutput()
         self._received: dict[int, int] = {}  # bytes, of the jobs that have written
         self._lost_hosts: set[str] = set()
-        self._kept: set[int] = set()  # those that have a folder
 
     @property
     def color_system(self) -> str | None:
@@ -138,12 +130,16 @@ class Output(Discard):
         if isinstance(message, Batch):
             number = number_of(message.command)
             self._received[number] = self._received.get(number, 0) + len(message.data)
+            if self._results is not None:
+                await self._results.add(self._jobs[number].row, message)
             await self._put(message)
         elif isinstance(message, Restarting):
             number = number_of(message.command)
             if self._received.get(number):
                 self._received[number] = 0  # What it wrote before is still on its way.
-                await self._put(_Again(number))
+                if self._results is not None:
+                    await self._results.begin_again(number, self._jobs[number].row)
+                await self._put(_Again(number, message.command))
         elif isinstance(message, HostLost | HostUp):
             await self.note(self._news_of(message))
 
@@ -160,19 +156,6 @@ class Output(Discard):
     def received(self, number: int) -> int:
         """Return how many bytes have come from a job, in its last attempt."""
         return self._received.get(number, 0)
-
-    async def keep(self, ended: Ended, log: JobLog | None) -> None:
-        """Write the line of a job that has ended to the job log; before that, its files.
-
-        A resumed run skips what is in the log, so the files of the job must be complete by then.
-
-        Raises:
-            OutputError: the log cannot be written.
-        """
-        if self._folder is not None or (log is not None and log.may_block):
-            await self._put(_Kept(ended, log))
-        elif log is not None:
-            log.add(ended)
 
     async def finish(self, ended: Ended) -> None:
         """Show what is held back of a job that has ended; call this in the order to show."""
@@ -214,7 +197,7 @@ class Output(Discard):
 
         Raises:
             OSError: the output cannot be written.
-            OutputError: the folder, the job log or a temporary file cannot be written.
+            OutputError: a temporary file cannot be written.
         """
         with self._send, self._receive:
             messages = cast("ObjectReceiveStream[BatchMessage]", self._receive)
@@ -232,12 +215,9 @@ class Output(Discard):
                 case Ended():
                     self._show_ended(message)
                     self._jobs.pop(message.number, None)
-                case _Kept(ended, log):
-                    self._complete(ended, log)
-                case _Again(number):
+                case _Again(number, command):
                     self._held.discard(number)
-                    if self._folder is not None:
-                        self._folder.begin(number, self._jobs[number].row)
+                    self._end_attempt(command)
                 case _Text(stream, text):
                     file = self._files[stream]
                     file.add(file.writer.end())
@@ -248,8 +228,6 @@ class Output(Discard):
 
     def _take(self, batch: Batch) -> None:
         number = number_of(batch.command)
-        if self._folder is not None:
-            self._keep(self._folder, number, batch)
         if self._mode == "hidden":
             return
         if self._mode.endswith("groups"):
@@ -257,19 +235,12 @@ class Output(Discard):
         else:
             self._show(number, batch)
 
-    def _keep(self, folder: ResultsFolder, number: int, batch: Batch) -> None:
-        if number not in self._kept:
-            self._kept.add(number)
-            folder.begin(number, self._jobs[number].row)
-        folder.write(number, batch.stream, batch.data)
-
-    def _complete(self, ended: Ended, log: JobLog | None) -> None:
-        """Write how a job ended, to its folder first."""
-        if self._folder is not None:
-            self._kept.discard(ended.number)
-            self._folder.end(ended)
-        if log is not None:
-            log.add(ended)
+    def _end_attempt(self, command: str) -> None:
+        """End a line that an attempt has left unfinished, which the next attempt must not go on."""
+        for file in self._files.values():
+            if not self._is_verbatim(file):
+                file.add(file.writer.finish(command))
+                file.add(file.writer.begin_attempt(command))
 
     def _show_ended(self, ended: Ended) -> None:
         """Show the output of a job that has ended, if it was held back."""

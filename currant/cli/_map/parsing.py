@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 from currant._batch.rows import Row, checked_values
+from currant._values.checks import check_encodable
 from currant._values.errors import CommandError
 
 if TYPE_CHECKING:
@@ -208,6 +209,8 @@ class _JsonParser(Parser):
             if self.names is not None and self.names == names:
                 names = self.names  # Rows with the same names share one tuple.
             else:
+                for name in names:
+                    check_encodable("the name of a column", name)
                 self.names = names
             values = [
                 value if isinstance(value, str) else _text_of(value, line, name)

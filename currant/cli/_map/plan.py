@@ -72,7 +72,7 @@ class Plan:
         log: the job log, if there is one.
         launcher: runs the commands on hosts; None: on this machine.
         text: the template as one line, or ``"sh"`` if each job is a line for a shell.
-        has_program: whether all jobs run the same program, which can be looked up first.
+        program: the command without values, to look its program up; None if the jobs run several.
         pacer: lets each process start in its turn; None: at once.
         skipped: how many jobs were left out so far, because the job log has them.
         skipped_failed: how many of these have failed, according to the job log.
@@ -85,10 +85,16 @@ class Plan:
     log: JobLog | None
     launcher: Hosts | None
     text: str
-    has_program: bool
+    program: Command | None
     pacer: Pacer | None = None
     skipped: int = 0
     skipped_failed: int = 0
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether the job log has jobs of an earlier run."""
+        logged = None if self.log is None else self.log.logged
+        return logged is not None and logged.first is not None
 
     def note_skipped(self, job: Job) -> None:
         """Count a job that was left out."""
@@ -246,7 +252,8 @@ def _plan_of_template(
             return job.row.text
 
     launcher = _launcher(options)
-    return Plan(jobs, make, line, total, log, launcher, template.text, template.has_program)
+    program = template.base if template.has_program else None
+    return Plan(jobs, make, line, total, log, launcher, template.text, program)
 
 
 def _plan_of_lines(
@@ -266,7 +273,7 @@ def _plan_of_lines(
     def line(job: Job) -> str:
         return job.row.text
 
-    return Plan(jobs, make, line, total, log, _launcher(options), "sh", has_program=True)
+    return Plan(jobs, make, line, total, log, _launcher(options), "sh", base)
 
 
 async def _jobs_of_lines(lines: Iterable[tuple[int, str]]) -> AsyncGenerator[Job]:

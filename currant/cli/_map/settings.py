@@ -51,8 +51,7 @@ def settings_of(plan: Plan, options: MapOptions) -> Settings:
         launcher=LocalLauncher() if plan.launcher is None else plan.launcher,
         sinks=trace_sinks(options["trace"]),
         buffer_size=TRACE_BUFFER_SIZE,
-        # A resumed run has begun before, so its first job may be one that does not fit.
-        checks_first=plan.has_program and (plan.log is None or plan.log.logged is None),
+        checks_first=plan.program is not None,
         take_turn=None if plan.pacer is None else plan.pacer.take_turn,
         window=window,
     )
