@@ -344,6 +344,26 @@ def test_command_on_each_host_is_pinned_and_named() -> None:
         on_each("a", Command(["x"], host="c"))
 
 
+def test_commands_on_each_host_depend_on_their_copies_there() -> None:
+    """This holds for replicas, too; a name of another command stays as it is."""
+    db = Command(["db"], name="db", replicas=2)
+    web = Command(
+        ["web"],
+        name="web",
+        after={"db": "started", "db.2": "ready", "seed": "succeeded", "db.x": None},
+        restart_with=["db", "seed"],
+    )
+    _, _, web_a, web_b = on_each("a,b", db, lambda _: web)
+    assert dict(web_a.after) == {
+        "db@a": "started",
+        "db@a.2": "ready",
+        "seed": "succeeded",
+        "db.x": None,
+    }
+    assert web_b.restart_with == ("db@b", "seed")
+    assert on_each("a", db)[0] == replace(db, name="db@a", host="a")
+
+
 # ---- entry and exit ----
 
 
