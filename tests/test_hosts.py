@@ -702,6 +702,20 @@ async def test_pinned_command_is_retried_on_its_host() -> None:
     assert (runner.results["x"].attempts, runner.results["x"].host) == (3, "a")
 
 
+async def test_next_runner_may_run_a_command_on_any_host() -> None:
+    """With `retry_elsewhere`, a command avoids the hosts of its attempts in the same Runner."""
+    hosts = piped_hosts("a,b", per_host=1, retry_elsewhere=True)
+    command = Command(["true"], name="x")
+    with anyio.fail_after(LIMIT):
+        async with Runner([command], launcher=hosts) as runner:
+            host = (await runner["x"].wait()).host
+        other = Command.shell(EXEC_FOREVER, name="other", host="b" if host == "a" else "a")
+        async with Runner([other], launcher=hosts) as runner:
+            await runner["other"].ready()
+            assert (await runner.start_soon(command).wait()).host == host
+            runner.kill()
+
+
 async def test_map_has_a_slot_for_each_place_of_the_hosts() -> None:
     """Each host takes its share, and nothing of a command is remembered after a sweep."""
     hosts = piped_hosts("a,b", per_host=2)

@@ -52,9 +52,11 @@ class Avoided:
         if hosts:
             self._lacking.update((name, hosts) for name in names)
 
-    def forget_lacking(self) -> None:
-        """Forget which hosts cannot start which commands: the next Runner looks again."""
+    def forget(self) -> None:
+        """Forget all commands: the next Runner looks them up again, and may run them anywhere."""
         self._lacking = {}
+        if self._tried is not None:
+            self._tried.clear()
 
     def note_tried(self, name: str, host: str) -> None:
         """Note that a command runs on a host."""

@@ -118,8 +118,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
         env: variables of all commands; those of `Host.env` come first.
         forward_env: the names of variables that all commands get from the environment of this
             program.
-        retry_elsewhere: whether a command that runs again avoids the hosts on which it has run, as
-            long as there is another one that could hold it.
+        retry_elsewhere: whether a command that a Runner runs again avoids the hosts on which it has
+            run, as long as there is another one that could hold it.
 
     Attributes:
         limits: how long each step of ending a process may take.
@@ -298,7 +298,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
                     pool.leave()  # The task group waits, bounded by the agents and the heartbeat.
         finally:
             self._pool = None
-            self._avoided.forget_lacking()
+            self._avoided.forget()
             self._unswept.clear()
 
     async def _connect(self, pool: Pool) -> None:
