@@ -168,7 +168,8 @@ async def test_worker_or_scheduler_that_is_missing_is_told(
 ) -> None:
     """The error comes after a time in which the worker or the scheduler may still come."""
     monkeypatch.setattr("currant.hosts._dask.CONNECT_LIMIT", 0.5)
-    assert "TimeoutError" in await unreachable(way, Host("h", address="tcp://127.0.0.1:1"))
+    reason = await unreachable(way, Host("h", address="tcp://127.0.0.1:1"))
+    assert reason.endswith("no thread of the worker was free for 0.5 s, or the worker is gone")
     nowhere = dask("tcp://127.0.0.1:1")
     assert "Timed out" in await unreachable(nowhere, Host("h", address="tcp://127.0.0.1:2"))
     with pytest.raises(OSError, match="Timed out"):
