@@ -18,6 +18,7 @@ from currant._values.errors import HostLostError, HostUnreachableError
 from currant.hosts import Host, dask
 from tests.agents import parent_of
 from tests.holders import holding
+from tests.https import make_certificates
 from tests.kept import free_port, kept
 from tests.programs import ROOT, Programs
 from tests.streams import read_all
@@ -28,6 +29,7 @@ from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from currant import Launcher
     from currant.hosts import DaskConnect
@@ -45,12 +47,11 @@ CLUSTER = ROOT / "tests" / "dask_cluster.py"
 on_one_loop = pytest.mark.backends("asyncio")
 
 
-def cluster(workers: int) -> Any:
-    """Return a context manager that runs a cluster and yields the address of its scheduler."""
+def cluster(workers: int, *pem: str) -> Any:
+    """Return a context manager that runs a cluster, and the address of its scheduler."""
     port = free_port()
-    return kept(
-        serve=[[sys.executable, str(CLUSTER), str(port), str(workers)]]
-    ), f"tcp://127.0.0.1:{port}"
+    argv = [sys.executable, str(CLUSTER), str(port), str(workers), *pem]
+    return kept(serve=[argv]), f"{'tls' if pem else 'tcp'}://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +175,30 @@ async def test_worker_or_scheduler_that_is_missing_is_told(
     assert "Timed out" in await unreachable(nowhere, Host("h", address="tcp://127.0.0.1:2"))
     with pytest.raises(OSError, match="Timed out"):
         await nowhere.hosts()
+
+
+@pytest.mark.anyio
+@on_one_loop
+async def test_certificates_open_the_way_to_a_cluster_with_tls(tmp_path: Path) -> None:
+    """The way passes them on to the scheduler and to the worker."""
+    from distributed import Security  # noqa: PLC0415 - an extra
+
+    make_certificates(tmp_path)
+    pem = str(tmp_path / "server.pem")
+    security = Security(
+        require_encryption=True,
+        tls_ca_file=str(tmp_path / "ca.pem"),
+        tls_client_cert=pem,
+        tls_client_key=pem,
+    )
+    running, address = cluster(1, pem)
+    with running as said:
+        assert said == "ready"
+        way = dask(address, security=security)
+        (host,) = await way.hosts()
+        async with RemoteLauncher(host.name, way(host)) as launcher:
+            process = await launcher.launch(Command(["echo", "hi"]))
+            assert await read_all(process.stdout) == b"hi\n"
 
 
 # ---- faults ----
