@@ -190,7 +190,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
         """Build `Hosts` from the Slurm job in which this program runs.
 
         A host has as many slots as the job has tasks on it, and the processors and GPUs that Slurm
-        gave to the job there.
+        gave to the job there.  The GPUs on the node of this program have their ids from
+        ``CUDA_VISIBLE_DEVICES``.  On the other nodes, the ids count from 0, which is right if Slurm
+        hides the GPUs of other jobs (``ConstrainDevices=yes``).
 
         Args:
             options: as for `Hosts`; the default of `connect` is `srun()` here.
