@@ -15,7 +15,7 @@ import pytest
 from currant import PIPE, Command, CommandError
 from currant._remote.launcher import RemoteLauncher
 from currant._values.errors import HostLostError, HostUnreachableError
-from currant.hosts import Host, dask
+from currant.hosts import Host, Hosts, dask, ssh
 from tests.agents import parent_of
 from tests.holders import holding
 from tests.https import make_certificates
@@ -97,6 +97,12 @@ def test_wrong_argument_is_refused(arguments: tuple[Any, ...]) -> None:
     """The error comes in the caller's frame, and names the argument."""
     with pytest.raises(CommandError, match=r"(address|direct) must be"):
         dask(arguments[0], **dict(zip(["direct"], arguments[1:], strict=False)))
+
+
+def test_worker_may_be_silent_for_longer_than_other_hosts() -> None:
+    """A task that holds the GIL of a worker stops the bytes of an agent that is well."""
+    for way, lost in ((dask("tcp://a:8786"), 30.0), (ssh(), 6.0)):
+        assert Hosts("a", connect=way)._settings.new_heartbeat().lost == lost
 
 
 # ---- commands ----
