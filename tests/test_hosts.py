@@ -263,6 +263,11 @@ async def test_program_is_looked_up_on_each_host_that_could_run_the_command(
     with pytest.raises(CommandNotFoundError, match="'x': on a: there is no program 'tool'"):
         async with Runner([Command(["tool"], name="x", host="a")], launcher=hosts):
             pytest.fail("the block was entered")
+    with pytest.raises(CommandNotFoundError, match="'x:stop': on a: there is no program 'tool'"):
+        async with Runner(
+            [Command(["true"], name="x", host="a", stop_command=["tool"])], launcher=hosts
+        ):
+            pytest.fail("the block was entered")
 
 
 @pytest.mark.parametrize(
