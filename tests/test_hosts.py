@@ -436,7 +436,7 @@ async def test_host_without_a_way_is_refused_on_entry() -> None:
     """The error is that of the way, and nothing is started."""
     hosts = Hosts([Host("a", python="it's"), "b"], connect=argv(["false"], as_line=True))
     with anyio.fail_after(LIMIT):
-        with pytest.raises(CommandError, match="host 'a': a word for the shell"):
+        with pytest.raises(CommandError, match="host 'a': field 'python': a word for"):
             async with Runner(["true"], launcher=hosts):
                 pytest.fail("the block was entered")
 

@@ -52,11 +52,9 @@ class Avoided:
         if hosts:
             self._lacking.update((name, hosts) for name in names)
 
-    def forget(self) -> None:
-        """Forget all commands: the next Runner looks them up again, and may run them anywhere."""
+    def forget_lacking(self) -> None:
+        """Forget which hosts cannot start which commands: the next Runner looks again."""
         self._lacking = {}
-        if self._tried is not None:
-            self._tried.clear()
 
     def note_tried(self, name: str, host: str) -> None:
         """Note that a command runs on a host."""
@@ -64,3 +62,8 @@ class Avoided:
             self._tried.setdefault(name, set()).add(host)
             if len(self._tried) > MOST_TRIED:
                 del self._tried[next(iter(self._tried))]
+
+    def forget_tried(self) -> None:
+        """Forget where commands have run: the next Runner may run them on any host."""
+        if self._tried is not None:
+            self._tried.clear()

@@ -300,7 +300,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
                     pool.leave()  # The task group waits, bounded by the agents and the heartbeat.
         finally:
             self._pool = None
-            self._avoided.forget()
+            self._avoided.forget_lacking()
+            self._avoided.forget_tried()
             self._unswept.clear()
 
     async def _connect(self, pool: Pool) -> None:
