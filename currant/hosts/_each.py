@@ -35,6 +35,9 @@ def on_each(
     Commands of the same call may depend on each other.  In their `Command.after` and
     `Command.restart_with`, the name of such a command means its copy on the same host::
 
+        from currant import Command
+        from currant.hosts import on_each
+
         copy = Command(["cp", "-r", "/shared/data", "/tmp"], name="copy")
         work = Command(["./work", "/tmp/data"], name="work", after={"copy": "succeeded"})
         commands = on_each("a,b", copy, work)
