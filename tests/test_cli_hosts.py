@@ -156,13 +156,60 @@ def test_working_directory_is_that_of_the_host(on: OnHosts, tmp_path: Path) -> N
 
 
 def test_processes_of_a_procfile_run_on_hosts(run: Run, ssh: str, tmp_path: Path) -> None:
-    """`start` has the same options; the folder of the Procfile is none of the host."""
-    (tmp_path / "Procfile").write_text("web: echo $PORT $CURRANT_HOST\n")
+    """`start` has the same options; only this machine has the folder of the Procfile."""
+    line = 'web: echo $PORT $CURRANT_HOST "$(basename "$PWD")"\n'
+    (tmp_path / "Procfile").write_text(line)
     file = os.path.relpath(tmp_path / "Procfile", ROOT)
-    way = ("--hosts", "a,b", "--ssh", ssh, "--each")
+    way = ("--hosts", "a,LOCAL", "--ssh", ssh, "--each")
     ended = run("-f", file, *way, "-q", "-k", "failure", subcommand="start")
     assert ended.status == 0
-    assert sorted(ended.out.splitlines()) == [b"web.1@a | 5000 a", b"web.1@b | 5000 b"]
+    assert sorted(ended.out.decode().splitlines()) == [
+        f"web.1@a     | 5000 a {ROOT.name}",
+        f"web.1@local | 5000 local {tmp_path.name}",
+    ]
+
+
+def test_folders_of_a_configuration_belong_to_this_machine(
+    run: Run, ssh: str, tmp_path: Path
+) -> None:
+    """On another host, a relative folder starts where commands begin there."""
+    (tmp_path / "docs").mkdir()
+    text = '[commands]\nhere = "pwd"\ndocs = { command = "pwd", cwd = "docs" }\n'
+    (tmp_path / "currant.toml").write_text(text)
+    way = ("--hosts", "a,LOCAL", "--ssh", ssh, "--each")
+    ended = run("-f", str(tmp_path / "currant.toml"), *way, "-q", subcommand="start")
+    assert (ended.status, ended.err) == (0, b"")
+    assert sorted(ended.out.decode().splitlines()) == [
+        f"docs@a     | {ROOT}/docs",
+        f"docs@local | {tmp_path}/docs",
+        f"here@a     | {ROOT}",
+        f"here@local | {tmp_path}",
+    ]
+
+
+TOML = """
+[commands.db]
+command = "echo up"
+
+[commands.web]
+command = "echo $CURRANT_HOST"
+after = { db = "succeeded" }
+restart_with = "db"
+"""
+
+
+def test_commands_of_a_configuration_depend_on_their_copies(
+    run: Run, ssh: str, tmp_path: Path
+) -> None:
+    """With ``--each``, the name of another command means its copy on the same host."""
+    (tmp_path / "currant.toml").write_text(TOML)
+    way = ("--hosts", "a,b", "--ssh", ssh, "--each")
+    ended = run("-f", str(tmp_path / "currant.toml"), *way, "-q", subcommand="start")
+    assert (ended.status, ended.err) == (0, b"")
+    lines = ended.out.splitlines()
+    for host in (b"a", b"b"):
+        of_host = [line for line in lines if line.split()[0].endswith(b"@" + host)]
+        assert of_host == [b"db@%s  | up" % host, b"web@%s | %s" % (host, host)]
 
 
 def test_variables_never_appear_in_command_lines(start: Start, ssh: str, tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ import pytest
 from currant import PIPE, Command, CommandError
 from currant._remote.launcher import RemoteLauncher
 from currant._values.errors import HostLostError, HostUnreachableError
-from currant.hosts import Host, dask
+from currant.hosts import Host, Hosts, dask, ssh
 from tests.agents import parent_of
 from tests.holders import holding
+from tests.https import make_certificates
 from tests.kept import free_port, kept
 from tests.programs import ROOT, Programs
 from tests.streams import read_all
@@ -28,6 +29,7 @@ from tests.waiting import LIMIT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from currant import Launcher
     from currant.hosts import DaskConnect
@@ -45,12 +47,11 @@ CLUSTER = ROOT / "tests" / "dask_cluster.py"
 on_one_loop = pytest.mark.backends("asyncio")
 
 
-def cluster(workers: int) -> Any:
-    """Return a context manager that runs a cluster and yields the address of its scheduler."""
+def cluster(workers: int, *pem: str) -> Any:
+    """Return a context manager that runs a cluster, and the address of its scheduler."""
     port = free_port()
-    return kept(
-        serve=[[sys.executable, str(CLUSTER), str(port), str(workers)]]
-    ), f"tcp://127.0.0.1:{port}"
+    argv = [sys.executable, str(CLUSTER), str(port), str(workers), *pem]
+    return kept(serve=[argv]), f"{'tls' if pem else 'tcp'}://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +97,12 @@ def test_wrong_argument_is_refused(arguments: tuple[Any, ...]) -> None:
     """The error comes in the caller's frame, and names the argument."""
     with pytest.raises(CommandError, match=r"(address|direct) must be"):
         dask(arguments[0], **dict(zip(["direct"], arguments[1:], strict=False)))
+
+
+def test_worker_may_be_silent_for_longer_than_other_hosts() -> None:
+    """A task that holds the GIL of a worker stops the bytes of an agent that is well."""
+    for way, lost in ((dask("tcp://a:8786"), 30.0), (ssh(), 6.0)):
+        assert Hosts("a", connect=way)._settings.new_heartbeat().lost == lost
 
 
 # ---- commands ----
@@ -168,11 +175,36 @@ async def test_worker_or_scheduler_that_is_missing_is_told(
 ) -> None:
     """The error comes after a time in which the worker or the scheduler may still come."""
     monkeypatch.setattr("currant.hosts._dask.CONNECT_LIMIT", 0.5)
-    assert "TimeoutError" in await unreachable(way, Host("h", address="tcp://127.0.0.1:1"))
+    reason = await unreachable(way, Host("h", address="tcp://127.0.0.1:1"))
+    assert reason.endswith("no thread of the worker was free for 0.5 s, or the worker is gone")
     nowhere = dask("tcp://127.0.0.1:1")
     assert "Timed out" in await unreachable(nowhere, Host("h", address="tcp://127.0.0.1:2"))
     with pytest.raises(OSError, match="Timed out"):
         await nowhere.hosts()
+
+
+@pytest.mark.anyio
+@on_one_loop
+async def test_certificates_open_the_way_to_a_cluster_with_tls(tmp_path: Path) -> None:
+    """The way passes them on to the scheduler and to the worker."""
+    from distributed import Security  # noqa: PLC0415 - an extra
+
+    make_certificates(tmp_path)
+    pem = str(tmp_path / "server.pem")
+    security = Security(
+        require_encryption=True,
+        tls_ca_file=str(tmp_path / "ca.pem"),
+        tls_client_cert=pem,
+        tls_client_key=pem,
+    )
+    running, address = cluster(1, pem)
+    with running as said:
+        assert said == "ready"
+        way = dask(address, security=security)
+        (host,) = await way.hosts()
+        async with RemoteLauncher(host.name, way(host)) as launcher:
+            process = await launcher.launch(Command(["echo", "hi"]))
+            assert await read_all(process.stdout) == b"hi\n"
 
 
 # ---- faults ----

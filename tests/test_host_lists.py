@@ -154,6 +154,19 @@ def test_slurm_job_may_say_less() -> None:
 
 
 @pytest.mark.parametrize(
+    ("visible", "gpus"),
+    [("2,3", ("2", "3")), ("GPU-a,GPU-b", ("GPU-a", "GPU-b"))]
+    + [(each, ("0", "1")) for each in ("", "2", "2,3,4", "2,2")],
+)
+def test_gpus_on_the_node_of_the_program_are_its_visible_ones(
+    visible: str, gpus: tuple[str, ...]
+) -> None:
+    """What the variable says of this node holds for no other node."""
+    there, here, _ = slurm_hosts(JOB | {"SLURMD_NODENAME": "n02", "CUDA_VISIBLE_DEVICES": visible})
+    assert (there.gpus, here.gpus) == (("0", "1"), gpus)
+
+
+@pytest.mark.parametrize(
     ("changes", "reason"),
     [
         ({"SLURM_JOB_NODELIST": ""}, "does not run in a Slurm job"),

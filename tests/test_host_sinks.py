@@ -145,18 +145,21 @@ def files(folder: Path) -> dict[str, bytes]:
 async def test_each_host_has_a_folder_of_logs(tmp_path: Path) -> None:
     """A file does not repeat the host; commands of this machine have no folder."""
     commands = [on("n1"), on("n2"), Command(["x"], name="x"), Command(["y"], name="y@n3")]
+    replica = Command(["z"], name="z@n2.1", host="n2")
     messages = [
         *ran(commands[0], b"1\n"),
         *ran(commands[1], b"2\n"),
         *ran(commands[2], b"3\n"),
         *(started("y@n3", "n1"), out("y@n3", b"4\n")),
+        *ran(replica, b"5\n"),
     ]
-    await play(DirectorySink(tmp_path, by_host=True), messages, commands)
+    await play(DirectorySink(tmp_path, by_host=True), messages, [*commands, replica])
     assert files(tmp_path) == {
         "n1/job.log": b"1\n",
         "n2/job.log": b"2\n",
         "x.log": b"3\n",
         "n1/y@n3.log": b"4\n",
+        "n2/z.1.log": b"5\n",
     }
 
 
@@ -227,6 +230,14 @@ async def test_titles_name_the_command_if_there_are_several() -> None:
     messages = [message for each in reversed(commands) for message in ran(each, b"x\n")]
     text, _ = await shown(messages, commands, mode="same")
     assert text.splitlines()[1::4] == ["zeta@a,b (2)", "df@a,b (2)"]
+
+
+async def test_each_replica_is_compared_with_its_like() -> None:
+    """The number of a replica comes after the host in its name, and before it in the title."""
+    commands = [Command(["df"], name=f"df@{host}.{i}", host=host) for i in (1, 2) for host in "ab"]
+    messages = [message for each in commands for message in ran(each, b"x\n")]
+    text, _ = await shown(messages, commands, mode="same")
+    assert text.splitlines()[1::4] == ["df.1@a,b (2)", "df.2@a,b (2)"]
 
 
 async def test_failures_without_output_are_folded() -> None:

@@ -263,6 +263,11 @@ async def test_program_is_looked_up_on_each_host_that_could_run_the_command(
     with pytest.raises(CommandNotFoundError, match="'x': on a: there is no program 'tool'"):
         async with Runner([Command(["tool"], name="x", host="a")], launcher=hosts):
             pytest.fail("the block was entered")
+    with pytest.raises(CommandNotFoundError, match="'x:stop': on a: there is no program 'tool'"):
+        async with Runner(
+            [Command(["true"], name="x", host="a", stop_command=["tool"])], launcher=hosts
+        ):
+            pytest.fail("the block was entered")
 
 
 @pytest.mark.parametrize(
@@ -344,6 +349,26 @@ def test_command_on_each_host_is_pinned_and_named() -> None:
         on_each("a", Command(["x"], host="c"))
 
 
+def test_commands_on_each_host_depend_on_their_copies_there() -> None:
+    """This holds for replicas, too; a name of another command stays as it is."""
+    db = Command(["db"], name="db", replicas=2)
+    web = Command(
+        ["web"],
+        name="web",
+        after={"db": "started", "db.2": "ready", "seed": "succeeded", "db.x": None},
+        restart_with=["db", "seed"],
+    )
+    _, _, web_a, web_b = on_each("a,b", db, lambda _: web)
+    assert dict(web_a.after) == {
+        "db@a": "started",
+        "db@a.2": "ready",
+        "seed": "succeeded",
+        "db.x": None,
+    }
+    assert web_b.restart_with == ("db@b", "seed")
+    assert on_each("a", db)[0] == replace(db, name="db@a", host="a")
+
+
 # ---- entry and exit ----
 
 
@@ -411,7 +436,7 @@ async def test_host_without_a_way_is_refused_on_entry() -> None:
     """The error is that of the way, and nothing is started."""
     hosts = Hosts([Host("a", python="it's"), "b"], connect=argv(["false"], as_line=True))
     with anyio.fail_after(LIMIT):
-        with pytest.raises(CommandError, match="host 'a': a word for the shell"):
+        with pytest.raises(CommandError, match="host 'a': field 'python': a word for"):
             async with Runner(["true"], launcher=hosts):
                 pytest.fail("the block was entered")
 
@@ -680,6 +705,20 @@ async def test_pinned_command_is_retried_on_its_host() -> None:
         ) as runner:
             pass
     assert (runner.results["x"].attempts, runner.results["x"].host) == (3, "a")
+
+
+async def test_next_runner_may_run_a_command_on_any_host() -> None:
+    """With `retry_elsewhere`, a command avoids the hosts of its attempts in the same Runner."""
+    hosts = piped_hosts("a,b", per_host=1, retry_elsewhere=True)
+    command = Command(["true"], name="x")
+    with anyio.fail_after(LIMIT):
+        async with Runner([command], launcher=hosts) as runner:
+            host = (await runner["x"].wait()).host
+        other = Command.shell(EXEC_FOREVER, name="other", host="b" if host == "a" else "a")
+        async with Runner([other], launcher=hosts) as runner:
+            await runner["other"].ready()
+            assert (await runner.start_soon(command).wait()).host == host
+            runner.kill()
 
 
 async def test_map_has_a_slot_for_each_place_of_the_hosts() -> None:

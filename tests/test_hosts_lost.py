@@ -557,6 +557,22 @@ async def test_escapees_are_swept_on_the_host_where_they_are(lifeline: Lifeline)
             runner.kill()
 
 
+async def test_escapees_of_a_command_beside_a_process_are_swept(lifeline: Lifeline) -> None:
+    """So a restart ends what the commands of probes, or a stop command, have left behind."""
+    hosts = piped_hosts("a")
+    escape = f"setsid sh -c '{lifeline.say('escaped')}; {EXEC_FOREVER}'"
+    with anyio.fail_after(LIMIT):
+        async with hosts:
+            process = await hosts.launch(Command.shell(EXEC_FOREVER, name="web"))
+            line = f"{lifeline.hold('probe')}; {escape} & wait"
+            probe = await hosts.launch(Command.shell(line, name="web:probe"), beside=process)
+            await wait_for(lifeline, "escaped")
+            await probe.aclose()
+            await hosts.sweep("web:probe", 0)
+            await to_thread.run_sync(lifeline.wait_for_end)
+            await process.aclose()
+
+
 @pytest.mark.backends("asyncio")  # It waits for the fence, which takes seconds.
 async def test_loss_raises_the_fence_once(lifeline: Lifeline) -> None:
     """When the command has run elsewhere, its next start waits for nothing."""

@@ -140,7 +140,7 @@ def test_own_words_may_name_the_address_anywhere() -> None:
         (lambda: docker(container="-v"), "container must be a non-empty str that does not begin"),
         (lambda: kubectl(pod=""), "pod must be"),
         (lambda: kubectl(namespace="-x"), "namespace must be"),
-        (lambda: ssh()(Host("h", python="it's")), "host 'h': a word for the shell"),
+        (lambda: ssh()(Host("h", python="it's")), "host 'h': field 'python': a word for the shell"),
         (lambda: ssh()(Host("h", python="C:\\python")), "a backslash"),
     ],
 )

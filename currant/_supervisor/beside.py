@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, cast
 
 import anyio
@@ -57,13 +58,13 @@ def command_beside(own: Command, given: Command | ProbeCommand, name: str) -> Co
 
 
 def with_stop_commands(commands: Iterable[Command]) -> list[Command]:
-    """Return all commands that have to be looked up, the stop commands among them."""
+    """Return all commands that have to be looked up: also the stop commands, on the same hosts."""
     found: list[Command] = []
     for command in commands:
         found.append(command)
         if command.stop_command is not None:
-            name = name_of_stop(command.name)
-            found.append(command_beside(command, command.stop_command, name))
+            stop = command_beside(command, command.stop_command, name_of_stop(command.name))
+            found.append(replace(stop, host=command.host, resources=command.resources))
     return found
 
 

@@ -19,7 +19,7 @@ from currant._values.errors import HostListError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-__all__ = ["expand", "fold", "natural_key", "split_items"]
+__all__ = ["expand", "fold", "natural_key", "split_items", "without_host"]
 
 
 MOST_NAMES = 100_000
@@ -34,6 +34,8 @@ _ITEM = re.compile(r"(?:[^][,]|\[[^][]*\]?|\])+")
 _RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
 
 _NUMBER = re.compile(r"([0-9]+)")
+
+_REPLICA = re.compile(r"(?:\.[0-9]+)?")
 
 Parts: TypeAlias = "tuple[tuple[str, ...], ...]"
 """Texts and numbers in turn, each as the alternatives that there are; a text has one."""
@@ -131,3 +133,14 @@ def _text_of(part: tuple[str, ...]) -> str:
         else:
             runs.append([number])
     return f"[{','.join(run[0] if len(run) == 1 else f'{run[0]}-{run[-1]}' for run in runs)}]"
+
+
+def without_host(command: str, host: str) -> str:
+    """Return a name without the host: ``web`` of ``web@a``, ``web.1`` of ``web@a.1``.
+
+    Args:
+        command: the name; one that `on_each` has not made stays.
+        host: the name of the host.
+    """
+    name, _, replica = command.rpartition(f"@{host}")
+    return name + replica if name and _REPLICA.fullmatch(replica) else command

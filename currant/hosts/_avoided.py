@@ -69,3 +69,8 @@ class Avoided:
             self._tried.setdefault(name, set()).add(host)
             if len(self._tried) > MOST_TRIED:
                 del self._tried[next(iter(self._tried))]
+
+    def forget_tried(self) -> None:
+        """Forget where commands have run: the next Runner may run them on any host."""
+        if self._tried is not None:
+            self._tried.clear()

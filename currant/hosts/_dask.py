@@ -194,7 +194,7 @@ class DaskTransport(PipeTransport):
             pure=False,
         )
         try:
-            error = await future.exception(timeout=CONNECT_LIMIT)
+            error = await _outcome_of(future)
             if error is not None:
                 raise error
             with client.as_current():  # Otherwise `Actor` may take a client of the user.
@@ -217,6 +217,20 @@ class DaskTransport(PipeTransport):
             await _write(stdout, answer[NUMBER:])
             self._written += 1
             self._change.notify_all()
+
+
+async def _outcome_of(future: Any) -> BaseException | None:  # noqa: ANN401 - an extra
+    """Return the exception of a task of Dask; None if it has succeeded.
+
+    Raises:
+        TimeoutError: the task was not run in `CONNECT_LIMIT` seconds.
+    """
+    try:
+        error: BaseException | None = await future.exception(timeout=CONNECT_LIMIT)
+    except TimeoutError:  # of Dask, without a text
+        text = f"no thread of the worker was free for {CONNECT_LIMIT:g} s, or the worker is gone"
+        raise TimeoutError(text) from None
+    return error
 
 
 async def _write(fd: int, rest: memoryview) -> None:

@@ -118,8 +118,8 @@ class Hosts(anyio.AsyncContextManagerMixin):
         env: variables of all commands; those of `Host.env` come first.
         forward_env: the names of variables that all commands get from the environment of this
             program.
-        retry_elsewhere: whether a command that runs again avoids the hosts on which it has run, as
-            long as there is another one that could hold it.
+        retry_elsewhere: whether a command that a Runner runs again avoids the hosts on which it has
+            run, as long as there is another one that could hold it.
 
     Attributes:
         limits: how long each step of ending a process may take.
@@ -190,7 +190,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
         """Build `Hosts` from the Slurm job in which this program runs.
 
         A host has as many slots as the job has tasks on it, and the processors and GPUs that Slurm
-        gave to the job there.
+        gave to the job there.  The GPUs on the node of this program have their ids from
+        ``CUDA_VISIBLE_DEVICES``.  On the other nodes, the ids count from 0, which is right if Slurm
+        hides the GPUs of other jobs (``ConstrainDevices=yes``).
 
         Args:
             options: as for `Hosts`; the default of `connect` is `srun()` here.
@@ -299,6 +301,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         finally:
             self._pool = None
             self._avoided.forget_lacking()
+            self._avoided.forget_tried()
             self._unswept.clear()
 
     async def _connect(self, pool: Pool) -> None:
@@ -351,7 +354,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         """
         pool = self._entered("launch")
         if isinstance(beside, PlacedProcess):
-            return await self._start(command, beside.member, beside.gpus)
+            return await self._start_beside(command, beside)
         await pool.wait_for_fence(command.name)
         needs = self._avoided.needs_of(command, pool.able)
         member, place = await pool.acquire(command.name, needs)
@@ -361,7 +364,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         self._unswept.begin(command.name, launcher)
         give_back = partial(self._give_back, pool, place, command.name, launcher)
         try:
-            return await self._start(command, member, place.gpus, give_back)
+            return await self._start(command, member, launcher, place.gpus, give_back)
         except BaseException:
             give_back(is_lost=_may_still_run_commands(launcher))
             raise
@@ -440,18 +443,35 @@ class Hosts(anyio.AsyncContextManagerMixin):
             )
         return self._pool
 
+    async def _start_beside(self, command: LaunchSpec, beside: PlacedProcess) -> PlacedProcess:
+        """Start a command on the host of a process, without a place; sweep its escapees as well."""
+        name, launcher = command.name, beside.member.launcher
+        if launcher is None:
+            raise LaunchError(name, f"its host {beside.host!r} is lost")
+        self._unswept.begin(name, launcher)
+
+        def note_end(*, is_lost: bool) -> None:
+            self._unswept.end(name)
+            if is_lost:  # The fence of the process covers the escapees, too.
+                self._unswept.remove(name, launcher)
+
+        try:
+            return await self._start(command, beside.member, launcher, beside.gpus, note_end)
+        except BaseException:
+            note_end(is_lost=False)
+            raise
+
     async def _start(
         self,
         command: LaunchSpec,
         member: Member,
+        launcher: LocalLauncher | RemoteLauncher,
         gpus: tuple[str, ...] | None,
-        on_close: OnClose | None = None,
+        on_close: OnClose,
     ) -> PlacedProcess:
         """Start a command on a host; the caller takes a place there, if the command needs one."""
-        if member.launcher is None:
-            raise LaunchError(command.name, f"its host {member.host.name!r} is lost")
         spec = placed_spec(command, member.host, gpus, self._settings)
-        process = await member.launcher.launch(spec)
+        process = await launcher.launch(spec)
         return PlacedProcess(process, member, gpus, on_close)
 
     def _raise_fence(self, name: str, launcher: RemoteLauncher) -> None:

@@ -97,8 +97,19 @@ def slurm_hosts(environ: Mapping[str, str]) -> tuple[Host, ...]:
     gpus = environ.get("SLURM_GPUS_ON_NODE", "")
     count = int(gpus) if gpus.isdecimal() else 0
     return tuple(
-        Host(host.name, slots=slots[i], cpus=cpus[i], gpus=count) for i, host in enumerate(hosts)
+        Host(host.name, slots=slots[i], cpus=cpus[i], gpus=_gpus_on(host.name, count, environ))
+        for i, host in enumerate(hosts)
     )
+
+
+def _gpus_on(name: str, count: int, environ: Mapping[str, str]) -> int | list[str]:
+    """Return the ids of the GPUs on a node if they are known: on the node of this program.
+
+    Where Slurm does not hide the GPUs of other jobs, only this variable tells them apart.
+    """
+    ids = [each for each in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if each]
+    is_here = name == environ.get("SLURMD_NODENAME")
+    return ids if is_here and len({*ids}) == len(ids) == count else count
 
 
 def _parse_line(line: str) -> list[Host]:

@@ -38,7 +38,7 @@ class PlacedProcess:
         process: the process that the launcher of the host has started.
         member: the host.
         gpus: the ids of the GPUs that the command was given; None if the host has no GPUs.
-        on_close: called once, when the process was closed; None: do nothing then.
+        on_close: called once, when the process was closed.
 
     Attributes:
         member: as given.
@@ -56,7 +56,7 @@ class PlacedProcess:
         process: LocalProcess | RemoteProcess,
         member: Member,
         gpus: tuple[str, ...] | None,
-        on_close: OnClose | None = None,
+        on_close: OnClose,
     ) -> None:
         self.member = member
         self.gpus = gpus
@@ -67,7 +67,7 @@ class PlacedProcess:
         self.stdout: ByteReceiveStream | None = process.stdout
         self.stderr: ByteReceiveStream | None = process.stderr
         self._process = process
-        self._on_close = on_close
+        self._on_close: OnClose | None = on_close
 
     def __repr__(self) -> str:
         return f"<PlacedProcess {self._process!r}>"

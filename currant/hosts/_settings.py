@@ -17,6 +17,7 @@ from currant._values.checks import (
 )
 from currant._values.errors import CommandError
 from currant._values.variables import checked_env
+from currant.hosts._dask import DaskConnect
 from currant.hosts._placement import Capacity
 
 if TYPE_CHECKING:
@@ -56,9 +57,14 @@ class Settings:
     orphan_guard: bool = True
 
     def new_heartbeat(self) -> Heartbeat:
-        """Return how soon a host and this program notice each other's silence."""
+        """Return how soon a host and this program notice each other's silence.
+
+        A task of Dask that holds the GIL stops the event loop of its worker, but not the agent.  If
+        the agent or the worker ends, Dask reports that, so there is time to wait.
+        """
         interval = min(HEARTBEAT, self.silence / 5)
-        return self.heartbeat or Heartbeat(interval, 3 * interval, self.silence)
+        lost = self.silence if isinstance(self.connect, DaskConnect) else 3 * interval
+        return self.heartbeat or Heartbeat(interval, lost, self.silence)
 
     def capacity_of(self, host: Host, cpus: int | None) -> Capacity:
         """Return the amounts that commands may take of a host.

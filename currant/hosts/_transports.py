@@ -70,7 +70,7 @@ class ArgvConnect:
         """
         remote = agent_argv(host.python)
         if self.as_line:
-            with naming(host.name, "host"):
+            with naming(host.name, "host"), naming("python", "field"):
                 remote = (shell_line(remote),)
         address = host.address or host.name
         return ArgvTransport([*(word.replace(ADDRESS, address) for word in self.words), *remote])

@@ -9,6 +9,7 @@ from unicodedata import normalize
 
 from currant._values.checks import check_choice, check_count, checked_path
 from currant._values.file_name import as_file_name, as_folder_name
+from currant._values.host_names import without_host
 from currant._values.lines import Batch
 from currant._values.messages import Exited, Started
 from currant.sinks._control import SequenceFilter
@@ -186,7 +187,7 @@ class DirectorySink(ThreadedSink):
     def _path(self, command: str, host: str, kind: str) -> Path:
         """Return the path of a file that no other command has."""
         folder = self._folder / as_folder_name(host) if host else self._folder
-        stem = as_file_name(command.removesuffix(f"@{host}") if host else command)
+        stem = as_file_name(without_host(command, host) if host else command)
         if self._separate and stem.endswith(".err"):  # "a.err" is not the stderr of "a".
             stem = stem.removesuffix(".err") + "%2Eerr"
         if len(os.fsencode(stem)) > MAX_STEM:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 from weakref import finalize
 
 from currant._values.errors import LaunchError
-from currant._values.host_names import natural_key
+from currant._values.host_names import natural_key, without_host
 from currant._values.messages import Exited, Started
 from currant._values.results import lost_host
 from currant._values.state import QUEUED, state_after
@@ -196,7 +196,7 @@ class SameOutput:
         return self._records.setdefault(command, _Record(self._unknown))
 
     def _base(self, command: str) -> str:
-        return command.removesuffix(f"@{self._records[command].host}")
+        return without_host(command, self._records[command].host)
 
     # ---- where it is held ----
 

@@ -211,7 +211,7 @@ def _runner_from_config(
     """Return a Runner for commands of a configuration."""
     merged: dict[str, Any] = {**options, **config.display}
     options = cast("StartOptions", merged)
-    hosts = build_hosts(options)
+    hosts = build_hosts(options, config.folder)
     checked_cwd(options, hosts)
 
     def commands_of(config: Config, also: Collection[str] = ()) -> Sequence[Command]:
@@ -251,10 +251,20 @@ def _runner_from_config(
 def _for_place(
     commands: Sequence[Command], config: Config, hosts: Hosts | None
 ) -> Sequence[Command]:
-    """Return the commands as they run on hosts, which do not have the folder of the project."""
+    """Return the commands as they run on hosts, which do not have the folder of the project.
+
+    A folder in the project becomes relative: on a host, to the folder in which commands begin.
+    """
     if hosts is None or not config.folder:
         return commands
-    return [replace(each, cwd=None) if each.cwd == config.folder else each for each in commands]
+    return [replace(each, cwd=_relative(each.cwd, config.folder)) for each in commands]
+
+
+def _relative(cwd: str | None, project: str) -> str | None:
+    """Return a folder relative to that of the project; None: the latter; any other folder stays."""
+    if cwd is None or cwd == project:
+        return None
+    return cwd.removeprefix(f"{project}/")
 
 
 def _hidden(commands: Sequence[Command], config: Config, options: StartOptions) -> set[str]:

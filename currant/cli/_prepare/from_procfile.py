@@ -54,8 +54,9 @@ def runner_from_procfile(
             with one of the names, or the options do not fit one another.
         ValueError: the prefix is not a valid template.
     """
-    hosts = build_hosts(options)
-    commands, application = _commands_of_procfile(names, options, hosts)
+    application, instances = read_instances(names, options)
+    hosts = build_hosts(options, os.path.dirname(application.procfile))
+    commands = _commands_of(application, instances, options, hosts)
     quiet = options["quiet_processes"]  # "" for each -q without names
     hide = {"--hide": options["hide"], "--quiet": ",".join(quiet)}
     hidden = select_hidden(commands, hide, application.processes.keys())
@@ -75,20 +76,22 @@ def runner_from_procfile(
 
     def read_again(_also: Collection[str]) -> Sequence[Command]:
         # A further process would change the ports of the others.
-        return _commands_of_procfile(names, options, hosts)[0]
+        return _commands_of(*read_instances(names, options), options, hosts)
 
     return prepared._replace(server=stack.server(commands, read_again, fit))
 
 
-def _commands_of_procfile(
-    names: Sequence[str], options: StartOptions, hosts: Hosts | None
-) -> tuple[list[Command], Application]:
-    """Read Procfiles, and return their commands, whatever the place of the output.
+def _commands_of(
+    application: Application,
+    instances: Sequence[Instance],
+    options: StartOptions,
+    hosts: Hosts | None,
+) -> list[Command]:
+    """Return the commands of a Procfile, whatever the place of the output.
 
     Raises:
-        CommandError: as for `runner_from_procfile`.
+        CommandError: this machine has no directory ``--cwd``.
     """
-    application, instances = read_instances(names, options)
     procfile, _, variables = application
     cwd = (
         checked_cwd(options, hosts)
@@ -109,7 +112,7 @@ def _commands_of_procfile(
         )
         for instance in instances
     ]
-    return on_hosts(commands, options, hosts), application
+    return on_hosts(commands, options, hosts)
 
 
 def read_instances(

@@ -65,8 +65,12 @@ def way_to_hosts(options: HostOptions) -> ArgvConnect:
     return ssh(given, program=program)
 
 
-def build_hosts(options: Options) -> Hosts | None:
+def build_hosts(options: Options, folder: str = "") -> Hosts | None:
     """Return the launcher for the hosts that the options name; None if there are none.
+
+    Args:
+        options: the options.
+        folder: where commands that run on this machine begin; empty: in the current folder.
 
     Raises:
         CommandError: two options exclude each other, or one requires another.
@@ -78,7 +82,7 @@ def build_hosts(options: Options) -> Hosts | None:
     from currant.hosts import Hosts  # noqa: PLC0415 - most runs have no hosts
 
     return Hosts(
-        hosts,
+        [replace(host, cwd=folder) if folder and host.is_local else host for host in hosts],
         connect=way_to_hosts(options),
         per_host=options["per_host"],
         forward_env=options["forward_env"],
@@ -103,7 +107,7 @@ def on_hosts(commands: Sequence[Command], options: Options, hosts: Hosts | None)
         return list(commands)
     from currant.hosts import on_each  # noqa: PLC0415 - most runs have no hosts
 
-    return [pinned for command in commands for pinned in on_each(hosts, command)]
+    return on_each(hosts, *commands)
 
 
 class HostRecord:
