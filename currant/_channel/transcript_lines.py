@@ -81,7 +81,7 @@ class TranscriptLines:
         Raises:
             OutputDiscardedError: output was discarded; the next call goes on after the gap.
         """
-        cutters = {name: self._cutters[name] for name in streams}
+        cutters: dict[StreamName, _Cutter] = {name: self._cutters[name] for name in streams}
 
         def is_cut_short() -> bool:
             """Return whether one stream has ended inside a line; the other may go on."""
