@@ -51,7 +51,9 @@ class Cluster(FakeLauncher):
     """A launcher that sends messages about its hosts, and then waits until it may fail."""
 
     def __init__(self, *news: HostUp | HostLost) -> None:
-        super().__init__(default=Script(exit=None), hosts=("h1",))
+        forever = Script(exit=None)
+        scripts = {"job": forever, "job#1": forever, "job#2": forever}
+        super().__init__(scripts, hosts=("h1",))
         self.news = news
         self.may_fail = anyio.Event()
         self.was_watched_until_the_end = False

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import anyio
 
+from currant._synchronization import running_loop
+
 __all__ = ["ReaderTask", "current_task"]
 
 
@@ -39,10 +41,15 @@ class ReaderTask:
 
 
 def current_task() -> anyio.TaskInfo | None:
-    """Return the current task; None in a callback of the event loop, which is in no task."""
+    """Return the current task; None in a callback of the event loop, which is in no task.
+
+    Raises:
+        RuntimeError: no event loop runs in this thread.
+    """
     try:
         return anyio.get_current_task()
     except (TypeError, RuntimeError):  # Which one depends on what has started the event loop.
+        running_loop()
         return None
 
 
