@@ -69,8 +69,8 @@ def map(  # noqa: A001 - as the builtin
 
     The items are taken one by one, as commands end, so there may be any number of them.  Memory
     holds only the commands that run and the results that nobody has taken yet.  If the loop is
-    slower than the commands, or if these results have more than 64 MiB, no more commands start until
-    it has caught up.
+    slower than the commands, or if these results have more than 64 MiB, no more commands
+    start until it has caught up.
 
     In a template, ``{}`` stands for the item, ``{.}`` for the item without its extension, ``{/}``
     for its last path component, ``{//}`` for its folder, and ``{/.}`` for its last path component
