@@ -432,7 +432,7 @@ def test_client_subcommands_import_nothing_that_runs_commands() -> None:
     """Importing that takes longer than `currant ps` may take."""
     program = (
         "import sys, asyncio; from currant.cli._clients import attach, one_request, ps, reload;"
-        "slow = ('currant._s', 'currant._p', 'rich');"
+        "slow = ('currant._supervisor', 'currant._synchronization', 'currant._p', 'rich');"
         "print([name for name in sys.modules if name.startswith(slow)])"
     )
     shown = subprocess.check_output([sys.executable, "-c", program], text=True)

@@ -477,7 +477,7 @@ MAKERS: Sequence[Callable[[str, float], BatchMessage]] = [
     lambda name, time: Started(name, 1, 1, time, launching=abs(time)),
     lambda name, time: Ready(name, 1.0, time),
     lambda name, time: Exited(name, OK, 1, time),
-    lambda name, time: Exited(name, FORCED, 1, time, stopping=time),
+    lambda name, time: Exited(name, FORCED, 1, time, stopping=abs(time)),
     lambda name, time: Restarting(name, 2, 1.0, time),
     lambda name, time: Aborted(name, TimeLimitError(name, 1.0), 1, time),
     lambda name, time: Aborted(name, HostLostError("h", "x"), 1, time),
