@@ -306,6 +306,21 @@ async def test_output_of_many_commands_is_complete() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.backends("asyncio")
+@needs_proc
+async def test_agent_may_open_more_files_than_a_command_may() -> None:
+    """A session of sshd has a low soft limit, and each command takes three files of the agent."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe(before="ulimit -Sn 64") as launcher:
+            shows = await launcher.launch(Command.shell("read go; ulimit -Sn", stdin=PIPE))
+            assert shows.stdin is not None
+            await shows.stdin.send(b"\n")
+            assert await read_all(shows.stdout) == b"64\n"
+            for _ in range(25):
+                await launcher.launch(Command(["sleep", "9999"]))
+
+
+@pytest.mark.anyio
 @needs_proc
 async def test_stop_does_not_wait_for_the_starts_before_it() -> None:
     """The agent starts one command at a time, and answers between two starts."""
