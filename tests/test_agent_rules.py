@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from currant import PIPE, Command, LaunchError
 from currant._agent.frames import MAX_BODY, FrameError, FrameReader, Kind, header, parse
 from currant._agent.link import ROOM, Link
+from currant._agent.questions import Questions
 from currant._agent.spec import decode_spec, encode_spec
 from currant._remote.credit import FIRST_WINDOW, LARGEST_WINDOW, SHORT, Budget, Window
 from currant._remote.peer import END_LIMIT
@@ -161,6 +162,20 @@ async def test_sender_of_bulk_waits_for_room(pipe: tuple[int, int]) -> None:
         sender.send_bulk(Kind.OUT, 1, b"x")
         tasks.cancel_scope.cancel()
     assert not sender._bulk
+
+
+@pytest.mark.anyio
+async def test_question_that_fails_ends_nothing_else(pipe: tuple[int, int]) -> None:
+    """A probe for which there is no memory must not end the commands of the host."""
+
+    async def fail() -> dict[str, Any]:
+        raise MemoryError("no memory")
+
+    link = Link(*pipe)
+    async with anyio.create_task_group() as tasks:
+        Questions(link, tasks, {}).begin({"question": 3}, fail())
+    ((kind, _, body),) = FrameReader().feed(link._control.pop())
+    assert (kind, parse(body)) == (Kind.ANSWER, {"question": 3, "refused": "no memory"})
 
 
 # ---- credit ----
