@@ -247,7 +247,8 @@ class Connection:
     async def _open_transport(self, tasks: TaskGroup) -> tuple[Link, bytes]:
         try:
             read_fd, write_fd = self._transport.open()
-        except OSError as error:
+        # A transport may need a thread, and the system may permit no more: a RuntimeError.
+        except (OSError, RuntimeError) as error:
             raise HostUnreachableError(self.host, str(error)) from error
         self._has_said_all = anyio.Event()
         tasks.start_soon(self._persist, self._listen)
