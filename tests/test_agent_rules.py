@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from currant import PIPE, Command, LaunchError
 from currant._agent.frames import MAX_BODY, FrameError, FrameReader, Kind, header, parse
-from currant._agent.link import ROOM, Link
+from currant._agent.link import FRAME, ROOM, Link
+from currant._agent.questions import Questions
 from currant._agent.spec import decode_spec, encode_spec
 from currant._remote.credit import FIRST_WINDOW, LARGEST_WINDOW, SHORT, Budget, Window
-from currant._remote.peer import END_LIMIT
+from currant._remote.peer import END_LIMIT, Peer
+from currant._remote.process import SMALL, RemoteProcess
 from currant._values.launch_spec import SILENT, LaunchSpec
 from currant._values.limits import Limits
 from tests.agents import over_pipe
@@ -163,6 +165,32 @@ async def test_sender_of_bulk_waits_for_room(pipe: tuple[int, int]) -> None:
     assert not sender._bulk
 
 
+@pytest.mark.anyio
+async def test_small_frames_take_more_room_than_their_bytes(pipe: tuple[int, int]) -> None:
+    """A command that writes byte by byte must not fill the memory if the link is stuck."""
+    sender = Link(*pipe)
+    for _ in range(ROOM // FRAME):
+        sender.send_bulk(Kind.OUT, 1, b"x")
+    assert sender._bulk_size >= ROOM
+    while sender._next():
+        pass
+    assert sender._bulk_size == 0
+
+
+@pytest.mark.anyio
+async def test_question_that_fails_ends_nothing_else(pipe: tuple[int, int]) -> None:
+    """A probe for which there is no memory must not end the commands of the host."""
+
+    async def fail() -> dict[str, Any]:
+        raise MemoryError("no memory")
+
+    link = Link(*pipe)
+    async with anyio.create_task_group() as tasks:
+        Questions(link, tasks, {}).begin({"question": 3}, fail())
+    ((kind, _, body),) = FrameReader().feed(link._control.pop())
+    assert (kind, parse(body)) == (Kind.ANSWER, {"question": 3, "refused": "no memory"})
+
+
 # ---- credit ----
 
 
@@ -237,6 +265,19 @@ def test_more_output_than_the_credit_is_refused() -> None:
         window.note_received(1)
 
 
+@pytest.mark.anyio
+async def test_frames_of_one_byte_are_joined(pipe: tuple[int, int]) -> None:
+    """The credit counts bytes, and a hostile host must not fill the memory with tiny objects."""
+    output = RemoteProcess(1, LaunchSpec(("c",)), Peer("h1", Link(*pipe))).stdout
+    assert output is not None
+    sent = os.urandom(FIRST_WINDOW)
+    for byte in sent:
+        output.feed(bytes([byte]))
+    assert len(output._chunks) == FIRST_WINDOW // SMALL
+    output.end()
+    assert await read_all(output) == sent
+
+
 # ---- over a pipe ----
 
 
@@ -303,6 +344,21 @@ async def test_output_of_many_commands_is_complete() -> None:
                 assert process.stdout is not None
                 tasks.start_soon(read, process.stdout)
     assert sizes == [size] * 4
+
+
+@pytest.mark.anyio
+@pytest.mark.backends("asyncio")
+@needs_proc
+async def test_agent_may_open_more_files_than_a_command_may() -> None:
+    """A session of sshd has a low soft limit, and each command takes three files of the agent."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe(before="ulimit -Sn 64") as launcher:
+            shows = await launcher.launch(Command.shell("read go; ulimit -Sn", stdin=PIPE))
+            assert shows.stdin is not None
+            await shows.stdin.send(b"\n")
+            assert await read_all(shows.stdout) == b"64\n"
+            for _ in range(25):
+                await launcher.launch(Command(["sleep", "9999"]))
 
 
 @pytest.mark.anyio

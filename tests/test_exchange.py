@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import sys
 from contextlib import AsyncExitStack, ExitStack, suppress
+from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -158,6 +159,18 @@ async def test_unknown_name_is_an_error() -> None:
     for host in ("no such name", "a" * 64 + ".b"):
         with pytest.raises((OSError, UnicodeError)):
             await exchange(Request((host, 80)))
+
+
+async def test_thread_that_cannot_be_started_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a limit of processes, no name is looked up; the fixture of all tests looks for files."""
+
+    def refuse(thread: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(Thread, "start", refuse)
+    with pytest.raises(OSError, match="can't start new thread"):
+        await exchange(Request(("localhost", 1)))
+    monkeypatch.undo()  # The event loop may need a thread at its end.
 
 
 async def test_address_that_does_not_answer_holds_up_no_other(

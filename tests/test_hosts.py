@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 import pytest
+from anyio import to_thread
 
 import currant
 from currant import (
@@ -36,9 +37,10 @@ from currant import (
 from currant._remote.connection import CONNECT_LIMIT
 from currant.hosts import LOCAL, Host, Hosts, argv, on_each
 from currant.hosts._hosts import HostsOptions
+from currant.hosts._member import Member
 from tests.hosts import piped, piped_hosts
 from tests.system import needs_proc
-from tests.waiting import EXEC_FOREVER, HOURS, LIMIT
+from tests.waiting import EXEC_FOREVER, HOURS, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -668,6 +670,37 @@ async def test_drained_host_gets_nothing_new_and_is_left_when_it_is_idle(gate: G
             messages = [message async for message in runner]
     assert not [message for message in messages if isinstance(message, HostLost)]
     assert {each.command for each in messages if isinstance(each, Exited)} >= {"first", "c0"}
+
+
+async def test_late_news_of_a_host_that_was_added_again_close_no_place() -> None:
+    """A call of `add` may be cancelled, and its connection may take a while to end."""
+    hosts = piped_hosts("a")
+    with anyio.fail_after(LIMIT):
+        async with hosts:
+            await hosts.add("b")
+            pool = hosts._pool
+            assert pool is not None
+            removed = Member(Host("b"), hosts._settings, pool._turns, pool._note)
+            removed._note_lost(HostUnreachableError("b", "it was given up"))
+            process = await hosts.launch(Command(["true"], name="x", host="b"))
+            await process.aclose()
+
+
+async def test_escapees_on_a_drained_host_have_their_grace(lifeline: Lifeline, gate: Gate) -> None:
+    """The connection ends only after that, because its end kills them."""
+    escapee = f"trap '{lifeline.say('bye')}; exit' TERM; {lifeline.say('up')}; {TRAPS_SIGNALS}"
+    line = f'{lifeline.hold("it")}; setsid sh -c "{escapee}" >/dev/null 2>&1 & {gate.wait}'
+    hosts = piped_hosts("a,b")
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            job = await runner.start(Command.shell(line, name="x", host="b", grace=HOURS))
+            await to_thread.run_sync(lifeline.wait_for, "up")
+            hosts.drain("b")
+            gate.open()
+            await job.wait()
+            assert "bye" in await to_thread.run_sync(lifeline.wait_for_end)
+            while "b" in hosts.up:
+                await anyio.lowlevel.checkpoint()
 
 
 def test_hosts_are_shown_with_how_many_are_up() -> None:

@@ -498,6 +498,29 @@ async def test_host_that_only_answers_pings_holds_up_nothing(
             await process.wait()
 
 
+async def test_host_that_never_ends_the_output_of_an_exited_command_is_lost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The host answers pings, and there is nothing left to stop, so no kill would help."""
+    monkeypatch.setattr("currant._remote.peer.END_LIMIT", 0.05)
+    monkeypatch.setattr("currant._remote.process.END_OF_OUTPUT", 0.05)
+    transport = HostileTransport()
+    launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT))
+    success = {"code": 0, "signal": None, "stopped": False, "forced": False}
+    with anyio.fail_after(LIMIT):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(keep_answering, transport, tasks.cancel_scope)
+            async with Runner(launcher=launcher, iterable=False) as runner:
+                job = runner.start_soon(Command(["true"]))
+                while not launcher.connection._processes:
+                    await checkpoint()
+                transport.send(Kind.STARTED, 1, {"pid": 7})
+                transport.send(Kind.EXIT, 1, {"exit": success, "gone": True})
+                result = await job.wait()
+            tasks.cancel_scope.cancel()
+    assert "it answers, but does not do what it is asked to" in str(result.error)
+
+
 async def test_host_behind_a_slow_link_has_its_time_from_the_next_answer_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -549,6 +549,7 @@ async def test_link_works_until_the_end_of_asyncio(anyio_backend: object) -> Non
         (["/bin/sh", "-c", "echo 'Permission denied' >&2; exit 255"], "Permission denied"),
         (["/bin/sh", "-c", "exec /nonexistent/python"], "/nonexistent/python: not found"),
         (["/bin/sh", "-c", "exit 1"], "it has closed the connection"),
+        (["/bin/sh", "-c", "echo Banner >&2; echo 'Log in as me'"], "Log in as me\nBanner"),
         (
             ["/bin/sh", "-c", r"printf '\n\0currant agent\0\n3.8\n'"],
             "Python 3.8 on h1 is too old: currant needs 3.9",
@@ -634,6 +635,15 @@ async def test_login_shell_may_print() -> None:
     async with over_pipe(before=noise) as launcher:
         process = await launcher.launch(Command(["echo", "hi"]))
         assert await read_all(process.stdout) == b"hi\n"
+
+
+async def test_text_of_the_login_does_not_explain_a_loss() -> None:
+    """A server may show a banner, and ssh says nothing if the agent is killed hours later."""
+    with anyio.fail_after(LIMIT):
+        async with over_pipe(before="echo 'AUTHORIZED USE ONLY' >&2") as launcher:
+            kill_agent(launcher)
+            lost = await launcher.connection.lost()
+    assert lost.reason == "the connection has ended"
 
 
 @pytest.mark.parametrize(

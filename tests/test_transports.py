@@ -20,6 +20,7 @@ from currant._remote.shipment import agent_argv
 from currant._remote.transport import ArgvTransport
 from currant._values.errors import HostUnreachableError
 from currant.hosts import Host, argv, docker, kubectl, srun, ssh
+from tests.files import files_left
 from tests.pythons import path_of
 from tests.streams import read_all
 from tests.system import needs_proc
@@ -339,6 +340,13 @@ async def test_program_that_is_not_installed_is_named() -> None:
     """Here, not on the host."""
     way = ssh(program="/nonexistent/ssh")
     assert await unreachable(way(H1)) == "this machine has no program '/nonexistent/ssh'"
+
+
+@pytest.mark.parametrize("count", [1, 3, 5])
+def test_want_of_files_leaves_none_open(count: int) -> None:
+    """A program near its limit tries again and again; the fixture of all tests looks for files."""
+    with files_left(count), pytest.raises(OSError, match="Too many open files"):
+        ArgvTransport(["cat"]).open()
 
 
 # ---- hosts that turn connections away ----

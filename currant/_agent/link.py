@@ -34,6 +34,9 @@ MAX_BUFFERS = 64
 ROOM = 1024 * 1024
 """Bytes in the queue beyond which a sender of bulk waits."""
 
+FRAME = 200
+"""The bytes of memory that a frame of bulk takes in the queue, besides its body."""
+
 
 class Link:
     """Sends and receives frames.
@@ -78,7 +81,7 @@ class Link:
         """Send a frame of bulk; return at once.  Call `wait_for_room` before."""
         if not self.is_broken:
             self._bulk.append((header(kind, number, len(data)), data))
-            self._bulk_size += len(data)
+            self._bulk_size += FRAME + len(data)
             self._has_frames.set()
 
     async def wait_for_room(self) -> None:
@@ -141,7 +144,7 @@ class Link:
             buffers.append(memoryview(head))
             if body:
                 buffers.append(memoryview(body))
-            size += len(body)
+            size += FRAME + len(body)
         self._bulk_size -= size
         self._has_room.set()
         return buffers

@@ -10,6 +10,7 @@ import anyio
 from currant._agent.link import Link
 from currant._agent.server import Server
 from currant._system.files import enlarge_pipe
+from currant._system.rlimits import FileLimit
 
 __all__ = ["main"]
 
@@ -21,11 +22,11 @@ PIPE_SIZE = 1024 * 1024
 def main() -> None:
     """Run the agent."""
     read_fd, write_fd = _take_standard_files()
-    anyio.run(_serve, read_fd, write_fd, _watch_signals())
+    anyio.run(_serve, read_fd, write_fd, _watch_signals(), FileLimit())
 
 
-async def _serve(read_fd: int, write_fd: int, signal_fd: int) -> None:
-    await Server(Link(read_fd, write_fd), signal_fd).run()
+async def _serve(read_fd: int, write_fd: int, signal_fd: int, limit: FileLimit) -> None:
+    await Server(Link(read_fd, write_fd), signal_fd, limit).run()
 
 
 def _take_standard_files() -> tuple[int, int]:

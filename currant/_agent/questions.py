@@ -72,6 +72,9 @@ class Questions:
                 answer = encode_error(error)
             except anyio.ClosedResourceError:  # The process was closed meanwhile.
                 answer = await _no_process()
+            # Such as an invalid host name, or a Python without ssl.  It must not end all commands.
+            except Exception as error:
+                answer = {"refused": str(error)}
             self._link.send(Kind.ANSWER, 0, answer | {"question": question})
         self._scopes.pop(question, None)
 
@@ -100,12 +103,7 @@ class Questions:
         hosted = self._processes.get(number)
         if hosted is None:
             return {"refused": HAS_ENDED}
-        try:
-            answer = await hosted.process.exchange(decode_request(body))
-        # Such as an invalid host name, or a Python without ssl.
-        except (OSError, ValueError, OverflowError, ImportError) as error:
-            return {"refused": str(error)}
-        return encode_answer(answer)
+        return encode_answer(await hosted.process.exchange(decode_request(body)))
 
     def _examine(self, number: int, body: dict[str, Any]) -> Coroutine[Any, Any, dict[str, Any]]:
         return self._look_at(number, get(body, "path", str))
@@ -114,10 +112,7 @@ class Questions:
         hosted = self._processes.get(number)
         if hosted is None:
             return {"refused": HAS_ENDED}
-        try:
-            return {"state": await hosted.process.examine(path)}
-        except (OSError, ValueError) as error:
-            return {"refused": str(error)}
+        return {"state": await hosted.process.examine(path)}
 
     _ANSWERS: ClassVar[
         dict[Kind, Callable[[Questions, int, dict[str, Any]], Coroutine[Any, Any, dict[str, Any]]]]

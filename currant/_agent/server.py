@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from currant._agent.link import Link
     from currant._process.child import SpawnSpec
+    from currant._system.rlimits import FileLimit
     from currant._values.launch_spec import LaunchSpec
 
 __all__ = ["Server"]
@@ -58,11 +59,13 @@ class Server:
     Args:
         link: the link to the driver.
         signals: a file on which each signal to this process arrives as a byte.
+        file_limit: the limit of open files, if it was raised for this process.
     """
 
-    def __init__(self, link: Link, signals: int) -> None:
+    def __init__(self, link: Link, signals: int, file_limit: FileLimit | None = None) -> None:
         self._link = link
         self._signals = signals
+        self._file_limit = file_limit
         self._silence = inf
         self._is_held = False  # whether the driver may be silent for any time
         self._launcher: LocalLauncher
@@ -291,6 +294,8 @@ class Server:
         except LaunchError as error:
             self._link.send(Kind.FAILED, number, {"reason": error.reason})
         else:
+            if self._file_limit and getattr(spec.limits, "open_files", None) is None:
+                self._file_limit.lower_of(process.pid)
             hosted = Hosted(number, process, spec, self._link, body["window"])
             hosted.is_dying = self._is_dying
             self._processes[number] = hosted

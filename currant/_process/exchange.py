@@ -21,7 +21,7 @@ from currant._values.exchange import RELATIONS, Answer
 from currant._values.http_response import waiting_for_end
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Callable, Generator
 
     from currant._values.exchange import Owner, Request
 
@@ -271,13 +271,26 @@ async def _addresses_of(host: str, port: int) -> list[Any]:
 
     read_end, write_end = os.pipe()
     try:
-        Thread(target=look_up, daemon=True).start()
+        _start_thread(look_up, write_end)
         await anyio.wait_readable(read_end)
     finally:
         os.close(read_end)
     if isinstance(found[0], Exception):
         raise found[0]
     return found
+
+
+def _start_thread(call: Callable[[], object], write_end: int) -> None:
+    """Call a function in a thread, which closes `write_end`.
+
+    Raises:
+        OSError: the system permits no more threads.
+    """
+    try:
+        Thread(target=call, daemon=True).start()
+    except RuntimeError as error:
+        os.close(write_end)
+        raise OSError(str(error)) from error
 
 
 def _look_up(host: str, port: int, flags: int) -> list[Any]:

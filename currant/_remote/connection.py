@@ -133,6 +133,8 @@ class Connection:
         self._scopes: list[anyio.CancelScope] = []
         self._persisting = 0  # tasks
         self._change = Notifier()
+        self._greeting = Greeting()
+        self._said_at_login = ""
         self._dying: str | None = None
         self._has_warned = False
         self.agent_pid = 0
@@ -174,7 +176,7 @@ class Connection:
                 raise HostUnreachableError(self.host, self.peer.lost)
             return
         reason = f"no agent has answered in {CONNECT_LIMIT:g} s"
-        said = plain(self._transport.said())
+        said = self._explain()
         raise HostUnreachableError(self.host, f"{reason}: {said}" if said else reason)
 
     def _hello(self) -> dict[str, Any]:
@@ -245,7 +247,8 @@ class Connection:
     async def _open_transport(self, tasks: TaskGroup) -> tuple[Link, bytes]:
         try:
             read_fd, write_fd = self._transport.open()
-        except OSError as error:
+        # A transport may need a thread, and the system may permit no more: a RuntimeError.
+        except (OSError, RuntimeError) as error:
             raise HostUnreachableError(self.host, str(error)) from error
         self._has_said_all = anyio.Event()
         tasks.start_soon(self._persist, self._listen)
@@ -254,14 +257,14 @@ class Connection:
 
     async def _greet(self, read_fd: int) -> bytes:
         """Wait for the greeting of the first program; return the bytes that came after it."""
-        greeting = Greeting()
+        self._greeting = greeting = Greeting()
         try:
             while greeting.version is None:
                 data = await read_some(read_fd)
                 if not data:
                     await self._wait_for_last_words()
                     raise HostUnreachableError(
-                        self.host, plain(self._transport.said()) or "it has closed the connection"
+                        self.host, self._explain() or "it has closed the connection"
                     )
                 greeting.feed(data)
         except ValueError as error:
@@ -318,7 +321,15 @@ class Connection:
             return
         if not self._over.is_set():
             await self._wait_for_last_words()
-            self._lose(plain(self._transport.said()) or "the connection has ended")
+            self._lose(self._explain() or "the connection has ended")
+
+    def _explain(self) -> str:
+        """Return why the host is unreachable or lost, in its own words and those of the transport.
+
+        What was said before the agent has answered, such as a banner, does not explain a loss.
+        """
+        said = self._transport.said().removeprefix(self._said_at_login).strip()
+        return plain("\n".join(filter(None, (self._greeting.noise, said))))
 
     async def _beat(self) -> None:
         """Ping the agent at each interval; the host is lost if the agent is silent for too long."""
@@ -435,6 +446,7 @@ class Connection:
         self.cpus = max(1, get(body, "cpus", int)) if "cpus" in body else 1
         if body.get("identity") is not None:
             self.identity = get(body, "identity", str)[:MOST_IDENTITY]
+        self._said_at_login = self._transport.said()
         self.may_have_replaced = False
         self._is_welcome.set()
         # From now on `close` waits for the agent, even if a cancellation of `open` comes next.

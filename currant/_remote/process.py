@@ -43,6 +43,15 @@ T = TypeVar("T")
 INPUT_WINDOW = 128 * 1024
 """The most bytes of input that were sent, and that the host has not written yet."""
 
+SMALL = 1024
+"""Bytes up to which unread chunks are joined: each chunk takes about 300 bytes of its own."""
+
+END_OF_OUTPUT = 60.0
+"""Seconds, besides `END_LIMIT`, until a process that is gone sends more output or its end.
+
+On a slow link, much output of other commands may be on its way before.
+"""
+
 
 class RemoteOutput(ByteReceiveStream):
     """An output stream of a process on another host."""
@@ -78,6 +87,15 @@ class RemoteOutput(ByteReceiveStream):
                 raise self._lost
             if self._has_ended:
                 raise anyio.EndOfStream
+            await self._wait()
+
+    async def _wait(self) -> None:
+        """Wait for a change; a host that never sends the end of a process that is gone is lost."""
+        if not self._process.is_gone:
+            await self._change.wait()
+            return
+        # All that has arrived was read, so no missing credit holds up the host.
+        with self._process.peer.expecting(END_OF_OUTPUT):
             await self._change.wait()
 
     def _take(self, max_bytes: int) -> bytes:
@@ -102,6 +120,8 @@ class RemoteOutput(ByteReceiveStream):
         """
         self._window.note_received(len(data))
         if data and not (self._is_closed or self._has_ended):
+            if self._chunks and len(self._chunks[-1]) + len(data) <= SMALL:
+                data = bytes(self._chunks.pop()) + data
             self._chunks.append(memoryview(data))
             self._change.notify_all()
 
@@ -221,6 +241,7 @@ class RemoteProcess:
         started: set when the start has succeeded or failed, or the host is lost.
         closed: set when no process is left, or the host is lost.
         failure: why the start failed; None if it did not.
+        is_gone: whether the group is empty, so that there is nothing to stop.
     """
 
     def __init__(self, number: int, spec: LaunchSpec, peer: Peer) -> None:
@@ -238,10 +259,10 @@ class RemoteProcess:
         self.started = anyio.Event()
         self.closed = anyio.Event()
         self.failure: str | None = None
+        self.is_gone: bool = False
         self._name = spec.name
         self._exited = anyio.Event()
         self._exit: Exit | None = None
-        self._is_gone = False  # whether the group is empty, so that there is nothing to stop
         self._lost: str | None = None
         self._is_closing = False
         self._watch: RemoteWatch | None = None
@@ -252,7 +273,7 @@ class RemoteProcess:
     @property
     def is_lost(self) -> bool:
         """Whether the host was lost before it was known that the whole group has ended."""
-        return self._lost is not None and (self._exit is None or not self._is_gone)
+        return self._lost is not None and (self._exit is None or not self.is_gone)
 
     # ---- the seam ----
 
@@ -275,7 +296,7 @@ class RemoteProcess:
 
     async def send_signal(self, signal: int, to: SignalTarget = "group") -> bool:
         """Send `signal` to the group or the leader; return whether any process got the signal."""
-        if self._is_gone or self.closed.is_set():
+        if self.is_gone or self.closed.is_set():
             await checkpoint()
             return False
         try:
@@ -286,7 +307,7 @@ class RemoteProcess:
 
     async def stop(self, signal: int, grace: float) -> Exit:
         """End the whole group; see `Process.stop`."""
-        if self._is_gone or self.closed.is_set():
+        if self.is_gone or self.closed.is_set():
             await checkpoint()
             return self._known_exit()
         with self.peer.expecting(grace):
@@ -294,20 +315,21 @@ class RemoteProcess:
         if end is None:  # The process was closed at the same time.
             await self.wait_closed()
         else:
-            self._is_gone = True
+            self.is_gone = True
             self._note_exit(end)
         return self._known_exit()
 
     async def wait_group(self) -> None:
         """Wait until no process of the group is left; see `Outlived.wait_group`."""
         await self.wait()
-        if not (self._is_gone or self.closed.is_set()):
+        if not (self.is_gone or self.closed.is_set()):
             await self._ask(Kind.WAIT_GROUP, bool)
 
     def leave_group(self) -> None:
         """Let the rest of the group go on; see `Outlived.leave_group`."""
-        self._is_gone = True
+        self.is_gone = True
         self.send(Kind.LEAVE)
+        self.change.notify_all()
 
     async def exchange(self, request: Request) -> Answer:
         """Send a request to a server, from the host of the process; see `Exchanger.exchange`."""
@@ -334,7 +356,7 @@ class RemoteProcess:
         self._is_closing = True
         if not self.closed.is_set():
             self.send(Kind.CLOSE)
-            if not self._is_gone:
+            if not self.is_gone:
                 await self.wait_closed()
         for stream in (self.stdin, self.stdout, self.stderr):
             if stream is not None:
@@ -381,7 +403,7 @@ class RemoteProcess:
             FrameError: the body is invalid.
         """
         self.usage = self.usage or decode_usage(body)
-        self._is_gone = self._is_gone or get(body, "gone", bool)
+        self.is_gone = self.is_gone or get(body, "gone", bool)
         if not self._exited.is_set():
             self._note_exit(_exit_of(body))
 

@@ -29,6 +29,9 @@ MARK = b"\n\0currant agent\0\n"
 MOST_NOISE = 1024 * 1024
 """The most bytes before the mark."""
 
+KEPT_NOISE = 2000
+"""The last bytes of them, which explain why no mark comes."""
+
 MODULES = {
     "currant._agent": (
         *("frames", "hosted", "importer", "link", "main", "questions", "server", "spec"),
@@ -131,6 +134,11 @@ class Greeting:
         self.rest = b""
         self._skipped = 0
 
+    @property
+    def noise(self) -> str:
+        """What the host has printed instead of a greeting."""
+        return self.rest.decode(errors="replace").strip() if self.version is None else ""
+
     def feed(self, data: bytes) -> None:
         """Add bytes that the host has sent.
 
@@ -140,9 +148,8 @@ class Greeting:
         self.rest += data
         before, mark, behind = self.rest.partition(MARK)
         if not mark:
-            keep = len(MARK) - 1
-            self._skipped += max(0, len(before) - keep)
-            self.rest = before[-keep:]
+            self._skipped += max(0, len(before) - KEPT_NOISE)
+            self.rest = before[-KEPT_NOISE:]
             if self._skipped > MOST_NOISE:
                 raise ValueError("the host sends something else than an agent does")
             return

@@ -96,9 +96,7 @@ class PipeTransport:
         """Open the pipes, and connect their other ends; see `Transport.open`."""
         self._said.clear()
         with no_fork:
-            stdin, write_fd = os.pipe()
-            read_fd, stdout = os.pipe()
-            self._error_fd, stderr = os.pipe()
+            stdin, write_fd, read_fd, stdout, self._error_fd, stderr = _three_pipes()
             self._files = [read_fd, write_fd, self._error_fd]
             close_in_forks(self)
         for fd in self._files:
@@ -141,6 +139,23 @@ class PipeTransport:
             for fd in files:
                 anyio.notify_closing(fd)
                 os.close(fd)
+
+
+def _three_pipes() -> list[int]:
+    """Return both ends of three pipes.
+
+    Raises:
+        OSError: no descriptors are left; none is open.
+    """
+    ends: list[int] = []
+    try:
+        for _ in range(3):
+            ends += os.pipe()
+    except OSError:
+        for fd in ends:
+            os.close(fd)
+        raise
+    return ends
 
 
 class ArgvTransport(PipeTransport):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if os.name == "posix":  # On other systems `require_posix` raises a clear error later.
@@ -11,7 +12,7 @@ if os.name == "posix":  # On other systems `require_posix` raises a clear error 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["hard_limit", "may_have_niceness", "niceness_after"]
+__all__ = ["FileLimit", "hard_limit", "may_have_niceness", "niceness_after"]
 
 _RESOURCES = {
     "memory": "RLIMIT_AS",
@@ -23,6 +24,42 @@ _RESOURCES = {
 }
 
 _CAP_SYS_NICE = 1 << 23  # <linux/capability.h>
+
+ENOUGH_FILES = 65_536
+"""A soft limit of open files that is enough for any program here.
+
+The hard limit may be a billion, and a program may close each number below its limit one by one.
+"""
+
+
+class FileLimit:
+    """The soft limit of open files, which an instance raises for this program and not for commands.
+
+    A session of sshd has 1024, which is enough for about 300 commands.  A command must not inherit
+    a higher limit, because `select` fails above 1024.  Lowering the limit of this program during a
+    start would fail if more files are open, and a `preexec_fn` makes each start slower.  So the
+    command gets its limit right after the start.  Only Linux can change the limit of another
+    process; elsewhere the limit of this program stays, too.
+    """
+
+    def __init__(self) -> None:
+        self._inherited: tuple[int, int] | None = None
+        if not hasattr(resource, "prlimit"):
+            return
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if soft < (wanted := min(hard, ENOUGH_FILES)):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            self._inherited = soft, hard
+
+    def lower_of(self, pid: int) -> None:
+        """Give a new process the limit that this program had at first.
+
+        The limit stays as it is if the process has exited, or has become another user and this
+        program may not change that user's limits.
+        """
+        if self._inherited is not None:
+            with suppress(OSError):
+                resource.prlimit(pid, resource.RLIMIT_NOFILE, self._inherited)
 
 
 def hard_limit(name: str) -> int | None:

@@ -274,8 +274,9 @@ class Hosts(anyio.AsyncContextManagerMixin):
     def drain(self, name: str) -> None:
         """Give a host no more commands; return at once.
 
-        The commands that run there go on.  When they have ended, the connection ends.  If the host
-        is lost before that, currant connects to it again until they have ended for sure.
+        The commands that run there go on.  When they and their escapees have ended, the connection
+        ends.  If the host is lost before that, currant connects to it again until they have ended
+        for sure.
 
         Args:
             name: the name of the host.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -11,6 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._synchronization import Notifier, keep_interrupts_out
 from currant._values.errors import (
+    CannotStopError,
     HostLostError,
     HostUnreachableError,
     LaunchError,
@@ -67,7 +69,7 @@ class Pool:
         self._news: deque[HostMessage] = deque(maxlen=MOST_NEWS)
         self._change = Notifier()
         self._over = anyio.Event()
-        for task in (Member.run, Pool._release_behind_fence):
+        for task in (Member.run, Pool._release_behind_fence, Pool._sweep_and_leave):
             keep_interrupts_out(task)
 
     # ---- hosts ----
@@ -140,6 +142,11 @@ class Pool:
         """Note a change of a host; if it is lost, its processes learn that only after this call."""
         name = member.host.name
         self._note_agents(name, member)
+        if self.members.get(name) is member:  # If not, it was removed, and perhaps added again.
+            self._note_state(name, member)
+        self._change.notify_all()
+
+    def _note_state(self, name: str, member: Member) -> None:
         if member.state is State.UP:
             self._places.open(name, member.capacity)
             self._tell(name, HostUp(name, time.time()), is_up=True)
@@ -153,7 +160,6 @@ class Pool:
             self._hopeful.pop(name, None)
         # Also of a host that is up: only now it may be known how many processors it has.
         self._places.give_up(self._hopeful)
-        self._change.notify_all()
 
     def _note_agents(self, name: str, member: Member) -> None:
         """Note a new agent of a host, which has killed the agent before it, or may have."""
@@ -250,7 +256,17 @@ class Pool:
         only a new agent could end them, if theirs is frozen.
         """
         if member.state is State.DRAINED and not self._places.running(member.host.name):
-            member.leave()
+            if member.launcher is None or self._over.is_set():
+                member.leave()
+            else:
+                self._tasks.start_soon(self._sweep_and_leave, member)
+
+    async def _sweep_and_leave(self, member: Member) -> None:
+        """Leave a host when the escapees of its commands have ended, with their graces."""
+        if member.launcher is not None:
+            with suppress(CannotStopError):
+                await member.launcher.sweep()
+        member.leave()
 
     def _refusal(self, name: str, needs: Needs) -> LaunchError:
         """Return the error for a command that cannot get a place."""

@@ -105,7 +105,7 @@ def ssh(options: Sequence[StrOrPath] = (), *, program: StrOrPath = "ssh") -> Arg
     The address of a host is any that ssh accepts: a name, which ``~/.ssh/config`` may define,
     ``user@name`` or ``ssh://user@name:port``.  The user's configuration is used, with its known
     hosts, keys and jump hosts.  ssh asks for nothing, so a host that needs a password, or whose key
-    is unknown, cannot be reached.
+    is unknown, cannot be reached.  The program must be OpenSSH 7.6 or newer.
 
     Args:
         options: options of ssh, such as ``["-J", "bastion", "-i", "key"]``.  They override the
