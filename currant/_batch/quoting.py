@@ -6,7 +6,7 @@ in the place of a placeholder, and a shell never reads the value of a parameter 
 mistake here could split a value into words, and no more.  The exceptions are a script for another
 shell inside of the script, and arithmetic, where some shells evaluate a value as an expression,
 which may contain a command: a placeholder there is an error, also if it is not sure that it is
-there.  What ``declare -i`` or the later words of ``eval`` do with a value is not looked at.
+there.  What a command such as ``declare -i`` does with a value is not looked at.
 """
 
 from __future__ import annotations
@@ -48,14 +48,18 @@ _SHELLS = r"""
 _SPACE = r"(?: \s | \\\n )++"
 
 _OPTION = rf"""
-    (?: [-+]\w*[oO] {_SPACE} \S+ | --(?: emulate | init-file | rcfile ) {_SPACE} \S+ | [-+]\S* )
+    (?: (?: [-+]\w*[oO] | --(?: emulate | init-file | rcfile ) ) {_SPACE} \S+
+      | [-+] (?! \w*[oO]\s ) \S* )
 """
 """An option of a shell, with its value if it has one, as in ``-o pipefail``."""
+
+_BEFORE_COMMAND = "(?: then | do | else | if | elif | while | until | builtin | command )"
 
 _RUNS_SCRIPT = re.compile(
     rf"""
       (?<! [\w.-] ) {_SHELLS} (?: {_SPACE} {_OPTION} )*
           {_SPACE} -\w*c (?: \w*[oO] {_SPACE} \S+ | \w* ) (?: {_SPACE} {_OPTION} )*+ {_SPACE}
+    | (?P<eval> (?: \A | [;&|(){{}}`!\n] | (?<! \w ) {_BEFORE_COMMAND} ) \s* eval {_SPACE} )
     | (?P<builtin> (?<! [\w./-] ) (?: eval | trap ) (?: {_SPACE} -- )?+ {_SPACE} )
     """,
     re.VERBOSE,
@@ -65,15 +69,21 @@ _RUNS_SCRIPT = re.compile(
 _SUBSTITUTION = r"""(?: \$ (?: \w++ | \{\w+\} | \( [^()"'`\\]* \) | [@*\#?$!-] ) | `[^`"'\\]*` )"""
 """A substitution without quotes of its own."""
 
-_WHOLE_WORD = re.compile(
-    rf"""
+_WORD = rf"""
     (?: \\. | '[^']*' | " (?: \\. | [^"\\`$] | {_SUBSTITUTION} | \$ (?= [\s"] ) )*+ "
       | [^\s\\'"`$;&|()<>] | {_SUBSTITUTION} )++
-    (?= [\s;&|)<>] )
-    """,
-    re.VERBOSE | re.DOTALL,
+"""
+"""A word with simple quotes."""
+
+_WHOLE_WORD = re.compile(
+    rf"(?! {_SUBSTITUTION}++ [ \t] ) {_WORD} (?= [\s;&|)<>] )", re.VERBOSE | re.DOTALL
 )
-"""A word that has ended for sure, because its quotes are simple."""
+"""A word that has ended for sure, and is there even if a variable is empty."""
+
+_WHOLE_COMMAND = re.compile(
+    rf"(?: {_WORD} | [ \t] | >[&|]? | <&? )++ (?= [\n;&|)] )", re.VERBOSE | re.DOTALL
+)
+"""The words of a command that has ended for sure."""
 
 _INDEX = r"(?: \[ [^]]* \] | [^]] )*+"
 
@@ -333,9 +343,9 @@ def _is_read_again(before: str, *, is_word: bool) -> bool:
     """
     position = 0
     while call := _RUNS_SCRIPT.search(before, position):
-        if is_word and call["builtin"] and call.end() == len(before):
-            return False  # The value is the whole script, as in `eval {}`.
-        script = _WHOLE_WORD.match(before, call.end())
+        if is_word and (call["eval"] or call["builtin"]) and call.end() == len(before):
+            return False  # The value begins the script, as in `eval {}`.
+        script = (_WHOLE_COMMAND if call["eval"] else _WHOLE_WORD).match(before, call.end())
         if script is None:
             return True
         position = script.end()
