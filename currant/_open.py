@@ -41,9 +41,10 @@ def open_process(
     descendants: its stdin is closed, then come the `stop_signal`, the grace, and SIGKILL.  To let
     the process end by itself, await `Job.wait` in the block.
 
-    Read the output from `Job.stdout` and `Job.stderr`, `Job.lines`, `Job.expect` or `Job.since`.
-    The first call may come late: until then, a command that has written more than about 128 KiB
-    waits.  `Job.stdout` says when output is discarded instead.
+    Read the output from `Job.stdout` and `Job.stderr`, `Job.lines` or `Job.expect`.  The first call
+    may come late: a command that has written about 128 KiB more than was read waits.  `Job.stdout`
+    says when output is discarded instead.  `Job.since` and `Job.next_output` hold no command up:
+    from their first call on, the command waits only for a byte stream that was taken.
 
     Args:
         command: as for `Runner`.
