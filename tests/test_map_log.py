@@ -404,9 +404,7 @@ def test_part_of_a_line_is_removed_if_the_rest_does_not_fit(path: str) -> None:
 
 WRITER = """
 import itertools, sys
-from currant.cli._map.job import Job
 from currant.cli._map.job_log import create_job_log
-from currant.cli._map.resume import jobs_not_logged
 from tests.ended_jobs import ended
 log = create_job_log(sys.argv[1])
 for number in itertools.count(1):

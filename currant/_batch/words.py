@@ -53,7 +53,6 @@ _OF_WRAPPER = re.compile(r"- | \d | [A-Za-z_]\w*=", re.VERBOSE)
 _SYNTAX = re.compile(r"""[\s;&|<>()$`'"\\]""")
 """What makes a word look like a script, and not like an argument."""
 
-_PLACEHOLDER_ALONE = re.compile(r"\{[^{}]*\}")
 
 _ALL_VALUES = split_text("{}", None, None)[0]
 
@@ -126,7 +125,7 @@ def _places_of_scripts(argv: Sequence[str], shells: Collection[str]) -> Iterator
     """Yield the place of each word that a shell takes for a script, also of one after ``sudo``.
 
     A shell may be run by a program that is not known here, such as ``docker``, or be an argument,
-    as in ``grep bash -c {}``.  So there, a placeholder alone is no script.
+    as in ``grep bash -c {}``.
 
     Raises:
         CommandError: it is not sure whether a word with a placeholder is a script.
@@ -136,14 +135,11 @@ def _places_of_scripts(argv: Sequence[str], shells: Collection[str]) -> Iterator
         if place is None:
             continue
         text = argv[place]
-        if index != _program_at(argv):
-            if _PLACEHOLDER_ALONE.fullmatch(text):
-                continue
-            if "{" in text and not _SYNTAX.search(text):
-                raise CommandError(
-                    f"currant cannot tell whether {text!r} is a script for {word!r}; if it is, "
-                    f"write {'exec ' + text!r}; if not, put the options before {word!r}"
-                )
+        if index != _program_at(argv) and "{" in text and not _SYNTAX.search(text):
+            raise CommandError(
+                f"currant cannot tell whether {text!r} is a script for {word!r}; if it is, "
+                f"write {'exec ' + text!r}; if not, put the options before {word!r}"
+            )
         yield _Place(place, basename(word))
 
 

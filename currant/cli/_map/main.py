@@ -175,7 +175,11 @@ class _Run:
             self._output.close()
 
     async def _take_all(self) -> None:
-        """Take the jobs as they end, and show and report each."""
+        """Take the jobs as they end, and show and report each; return when all have ended."""
+        async with self._map:
+            await self._show_each()
+
+    async def _show_each(self) -> None:
         async for job, result in self._map:
             ended = self._as_ended(job, result)
             if self._junit is not None:

@@ -83,7 +83,7 @@ class ResultsWriter:
         self._send.close()
 
     def give_up_reader(self) -> None:
-        """Do not wait for a program that reads the job log; a file is completed in any case."""
+        """Do not wait for a program that reads the job log; if the log is a file, complete all."""
         if self._log is not None and self._log.may_block:
             self._waiting_for_reader.cancel()
 

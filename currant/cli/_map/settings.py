@@ -68,8 +68,9 @@ def _slots_and_window(plan: Plan, options: MapOptions) -> tuple[int | None, int]
     held_back = WINDOW if options["keep_order"] else 0
     running = wanted or (usable_processors() if is_local else 0)
     limit = raise_file_limit(running * FILES_PER_JOB + others + held_back)
-    if not is_local:
-        return wanted, max(1, min(WINDOW, limit - others))
+    if not is_local:  # Most outputs need no file, so at least what may run may be held back.
+        may_run = min(WINDOW, wanted or 4 * len(hosts))
+        return wanted, max(may_run, min(WINDOW, limit - others))
     allowed = max(1, (limit - others) // FILES_PER_JOB)
     if allowed < running < MOST_SLOTS:
         number = "1 command runs" if allowed == 1 else f"{allowed} commands run"
