@@ -18,7 +18,7 @@ import pytest
 from currant import Command, Exit, LocalLauncher
 from currant._process import child
 from currant._process.spawn import start_with_pidfd, start_without_pidfd
-from currant._system import forks
+from currant._system import dispositions, forks
 from currant._system.groups import has_pidfds
 from tests.clis import CURRANT
 from tests.streams import read_all, read_until
@@ -120,6 +120,7 @@ async def test_signals_that_are_only_ignored_do_not_slow_a_start_down(
         assert await masks_of_command(SHOW) == Masks(0, 0)
         assert signal.getsignal(SIGHUP) is signal.SIG_IGN
     assert hooks == [None]
+    assert dispositions.need_reset([SIGCHLD])  # Children would stay as zombies meanwhile.
 
 
 @needs_proc

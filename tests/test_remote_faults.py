@@ -386,7 +386,9 @@ async def test_hold_during_the_release_of_the_last_one_counts() -> None:
             transport.send(Kind.GONE, 0)
 
 
-@pytest.mark.parametrize("answer", [{"exit": 1}, {"exit": {}}, {"survivor": []}])
+@pytest.mark.parametrize(
+    "answer", [{"exit": 1}, {"exit": {}}, {"survivor": []}, {"refused": "no memory"}]
+)
 async def test_answer_that_is_none_wakes_the_task_that_asked(answer: dict[str, Any]) -> None:
     """An invalid answer ends the link, and the question with it."""
     transport = HostileTransport()

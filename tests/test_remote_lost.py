@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
-from signal import SIGALRM, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, alarm
+from signal import SIGALRM, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1, alarm
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -390,6 +390,8 @@ async def test_agent_that_is_asked_to_end_sends_all_output_first(
 
     def hear(kind: Kind, number: int, body: bytes) -> None:
         kinds.append(kind)
+        if kind == Kind.DYING:
+            assert b"SIGTERM" in body
         if kind == Kind.GONE:
             tasks.cancel_scope.cancel()
 
@@ -410,6 +412,9 @@ async def test_agent_that_is_asked_to_end_sends_all_output_first(
             while not server._processes:
                 await anyio.lowlevel.checkpoint()
             await server._processes[1].drained()
+            os.write(signals[1], bytes([SIGUSR1]))  # An ignored signal, which came during a start.
+            await anyio.wait_all_tasks_blocked()
+            assert not server._over.is_set()
             os.write(signals[1], bytes([SIGTERM]))
             await server._over.wait()
             await anyio.wait_all_tasks_blocked()

@@ -8,7 +8,7 @@ import signal as signals
 import anyio
 
 from currant._agent.link import Link
-from currant._agent.server import Server
+from currant._agent.server import ENDING_SIGNALS, Server
 from currant._system.files import enlarge_pipe
 from currant._system.rlimits import FileLimit
 
@@ -43,7 +43,7 @@ def _take_standard_files() -> tuple[int, int]:
 
 
 def _watch_signals() -> int:
-    """Return a file on which each signal that asks this process to end arrives as a byte.
+    """Return a file on which each signal that has a handler arrives as a byte.
 
     The handler does nothing.  The signals are not ignored, because every command would inherit
     that.
@@ -52,7 +52,7 @@ def _watch_signals() -> int:
     for fd in (read_end, write_end):
         os.set_blocking(fd, False)
     signals.set_wakeup_fd(write_end, warn_on_full_buffer=False)
-    for number in (signals.SIGINT, signals.SIGHUP, signals.SIGTERM):
+    for number in ENDING_SIGNALS:
         signals.signal(number, _do_nothing)
     return read_end
 

@@ -19,7 +19,7 @@ import os
 import sys
 from contextlib import suppress
 from math import inf
-from signal import Signals, alarm
+from signal import SIGHUP, SIGINT, SIGTERM, Signals, alarm
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import anyio
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Server"]
 
+
+ENDING_SIGNALS = (SIGINT, SIGHUP, SIGTERM)
+"""The signals that ask the agent to end."""
 
 FLUSH_LIMIT = 2.0
 """Seconds to wait until the last frames are written."""
@@ -169,8 +172,10 @@ class Server:
 
     async def _read_signals(self) -> None:
         """Wait for a signal that asks this process to end, and tell the driver and `_serve`."""
-        await anyio.wait_readable(self._signals)
-        (number, *_) = os.read(self._signals, 100)
+        number = 0
+        while number not in ENDING_SIGNALS:  # Ignored signals arrive here, too, during a start.
+            await anyio.wait_readable(self._signals)
+            number = ord(os.read(self._signals, 1))
         self._link.send(Kind.DYING, 0, {"reason": f"the agent got {Signals(number).name}"})
         self._is_dying = True
         self._is_greeted.set()

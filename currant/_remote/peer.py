@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import anyio
 
-from currant._agent.frames import Kind, get
+from currant._agent.frames import FrameError, Kind, get
 from currant._agent.spec import decode_error
 from currant._remote.credit import Budget
 from currant._values.errors import HostLostError
@@ -27,6 +27,9 @@ END_LIMIT = 10.0
 
 ROUND_TRIP_LIMIT = 60.0
 """Seconds that a round trip may take if the link is slow, and full of output."""
+
+REFUSABLE = (Kind.EXCHANGE, Kind.EXAMINE)
+"""The questions that a host may refuse; with any other, it has failed, and is lost."""
 
 T = TypeVar("T")
 
@@ -75,7 +78,7 @@ class Peer:
         """
         self.check()
         key = next(self._numbers)
-        self._questions[key] = question = _Question(read)
+        self._questions[key] = question = _Question(read, may_be_refused=kind in REFUSABLE)
         self.link.send(kind, number, {**body, "question": key})
         try:
             await question.answered.wait()
@@ -137,6 +140,8 @@ class Peer:
         question = self._questions.get(key)
         if question is None:
             return
+        if "refused" in body and not question.may_be_refused:
+            raise FrameError(f"the host has failed: {get(body, 'refused', str)}")
         if "survivor" in body:
             question.error = decode_error(body)
         else:
@@ -172,8 +177,9 @@ class _Expected:
 class _Question:
     """A question.  If it has neither a value nor an error, the host was lost before the answer."""
 
-    def __init__(self, read: Callable[[dict[str, Any]], object]) -> None:
+    def __init__(self, read: Callable[[dict[str, Any]], object], *, may_be_refused: bool) -> None:
         self.read = read
+        self.may_be_refused = may_be_refused
         self.answered = anyio.Event()
         self.has_value = False
         self.value: object = None

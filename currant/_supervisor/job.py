@@ -403,7 +403,8 @@ class Job:
         """Return what the command has written since `mark`, without waiting.
 
         For a look at a command that runs on: the `mark` of an excerpt is where the next begins.
-        At least the last 128 KiB of each stream are kept; `Excerpt.omitted` counts the rest.  When
+        At least the last 128 KiB of each stream are kept; `Excerpt.omitted` counts the rest.  In
+        `open_process`, the command waits from then on only for a byte stream that was taken.  When
         the command has ended, any thread may call this.
 
         Args:

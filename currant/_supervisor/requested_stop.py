@@ -121,7 +121,9 @@ class RequestedStop:
     async def _has_exited(self, process: Process) -> bool:
         """Return whether the leader has exited by itself, which nobody may have noticed yet."""
         await cancel_shielded_checkpoint()  # A task that was told of the exit notes it now.
-        if self._outcome.exit is None and not self.was_asked:
+        # With "wait", the exit of the leader is not the end of what has to be stopped.
+        waits_for_group = self._command.leftovers == "wait"
+        if self._outcome.exit is None and not (self.was_asked or waits_for_group):
             with anyio.move_on_after(0):  # A process of this machine is looked at without a wait.
                 await process.wait()
                 return True

@@ -66,7 +66,9 @@ def need_reset(ignored: Sequence[int]) -> bool:
     """
     if signals.pthread_sigmask(signals.SIG_BLOCK, ()):
         return True
-    return bool(ignored) and current_thread() is not main_thread()
+    # Children that exit while SIGCHLD has a handler would stay as zombies.
+    is_main = current_thread() is main_thread()
+    return bool(ignored) and (not is_main or signals.SIGCHLD in ignored)
 
 
 @contextmanager
