@@ -47,7 +47,7 @@ EACH = ("-p", "xdist", "--dist", "each", "-n")
 """Options with which each worker runs all tests."""
 
 REDIS = '''
-import os, signal, socket, subprocess, sys
+import os, signal, socket, subprocess, sys, time
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,12 @@ def note(*words):
     """Write a line for the outer test."""
     with open("notes", "a") as file:
         print(*words, file=file, flush=True)
+
+
+def wait_for_notes(count):
+    """Wait until so many lines are written: a slow worker would find that all others have left."""
+    while len(Path("notes").read_text().splitlines()) < count:
+        time.sleep(0.01)
 '''
 
 SHARED_REDIS = """
@@ -155,6 +161,7 @@ def test_it(redis, session_processes):
     assert b"Redis is starting" in log.read_bytes()
     assert any(b"Redis is starting" in line.data for line in redis.tail)
     note(WORKER, redis.pid, redis.command.env["PORT"])
+    wait_for_notes(4)
 """
     suite(tests, *EACH, "4", conftest=holding(lifeline, SHARED_REDIS)).assert_outcomes(passed=4)
     workers, pids, ports = zip(*notes(pytester), strict=True)
