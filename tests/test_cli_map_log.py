@@ -250,12 +250,12 @@ def _lines(log: Path) -> int:
 def test_interrupted_run_goes_on_where_it_was(tmp_path: Path) -> None:
     """However often a run is interrupted, each job is in the log once, and not run after that."""
     requests = [signal.SIGINT, signal.SIGINT, signal.SIGINT, signal.SIGTERM]
-    _interrupt_and_finish(tmp_path, 1, 10, requests)
+    _interrupt_and_finish(tmp_path, 1, 35, requests)
 
 
 def test_killed_run_misses_no_item(tmp_path: Path) -> None:
     """After SIGKILL, a job whose end is not in the log runs again, and no item is missing."""
-    _interrupt_and_finish(tmp_path, 2, 5, [signal.SIGKILL])
+    _interrupt_and_finish(tmp_path, 2, 15, [signal.SIGKILL])
 
 
 def test_job_in_the_log_has_its_results(start: Start, lifeline: Lifeline, tmp_path: Path) -> None:
