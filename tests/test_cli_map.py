@@ -263,6 +263,18 @@ def test_fewer_outputs_wait_for_an_earlier_one_if_few_files_can_be_open(
     assert settings._slots_and_window(cast("Any", plan), cast("Any", options)) == expected
 
 
+@pytest.mark.parametrize(("jobs", "window"), [(None, 200), (8, 8)])
+def test_what_may_run_on_hosts_waits_for_no_file(
+    jobs: int | None, window: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one command at a time would run on fifty hosts, and nothing would say so."""
+    monkeypatch.setattr(settings, "raise_file_limit", lambda wanted: 200)
+    plan = SimpleNamespace(launcher=SimpleNamespace(hosts=range(50)))
+    options = {"jobs": jobs, "keep_order": True}
+    found = settings._slots_and_window(cast("Any", plan), cast("Any", options))
+    assert found == (jobs, window)
+
+
 @pytest.mark.anyio
 async def test_pace_of_starts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A start or a retry waits for the load, the memory and the delay after the one before."""

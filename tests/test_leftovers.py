@@ -75,16 +75,18 @@ async def test_failed_leader_stays_failed_after_a_kill() -> None:
     assert (runner.results["c"].status, fake["c"].signals[0]) == ("failed", SIGTERM)
 
 
-async def test_stop_command_runs_for_what_the_leader_has_left() -> None:
+async def test_stop_command_runs_for_what_the_leader_has_left(tmp_path: Path) -> None:
     """The leader has exited long before, as that of a server that goes to the background."""
-    fake = FakeLauncher({"c": Script(exit=0, leftovers=inf)})
-    command = Command(["c"], leftovers="wait", stop_command="s")
+    stop = Command.shell("touch asked; exit 1", cwd=tmp_path)
+    command = Command.shell(f"{FOREVER} & exit 0", name="c", leftovers="wait", stop_command=stop)
     with fail_after(LIMIT):
-        async with Runner({"c": command}, launcher=fake) as runner:
-            await runner["c"].ready()
-            await wait_all_tasks_blocked()
+        async with Runner([command]) as runner:
+            await runner["c"].until_started()
+            process = runner["c"]._life.attempt.process
+            assert process is not None
+            await process.wait()
             runner.kill()
-    assert [process.command.name for process in fake.launched] == ["c", "c:stop"]
+    assert (tmp_path / "asked").exists()
 
 
 async def test_restart_comes_after_the_leftovers() -> None:

@@ -132,19 +132,6 @@ class TestOnTheClock:
         assert (result.status, result.attempts) == ("failed", 1)
         assert isinstance(result.error, TimeLimitError)
 
-    async def test_an_exit_in_time_counts_although_the_event_loop_was_busy_until_the_limit(
-        self,
-    ) -> None:
-        """Trio handles both in one turn, in any order."""
-        clock = pytest.importorskip("trio.lowlevel").current_clock()
-        for _ in range(10):
-            launcher = FakeLauncher(default=Script(exit=None))
-            async with Runner([Command(["c"], timeout=5)], launcher=launcher) as runner:
-                await runner["c"].ready()
-                launcher["c"].exit(0)
-                clock.jump(5)
-            assert runner.results["c"].status == "succeeded"
-
     async def test_a_time_limit_during_a_stop_has_no_effect(self) -> None:
         """The command was stopped first, so it has not failed."""
         launcher = FakeLauncher({"deaf": Script(exit=None, ignores={SIGTERM})})

@@ -53,7 +53,6 @@ _OF_WRAPPER = re.compile(r"- | \d | [A-Za-z_]\w*=", re.VERBOSE)
 _SYNTAX = re.compile(r"""[\s;&|<>()$`'"\\]""")
 """What makes a word look like a script, and not like an argument."""
 
-
 _ALL_VALUES = split_text("{}", None, None)[0]
 
 

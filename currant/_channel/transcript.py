@@ -230,13 +230,13 @@ class Transcript:
                 parts.append(cursor.take().data)
         return b"".join(parts)
 
-    def since(self, mark: int) -> Excerpt:
-        """Return the output after the first `mark` bytes of both streams, as far as it is kept.
+    def mark_here(self, mark: int) -> int:
+        """Return `mark`; one beyond the end is of an earlier life, and all is new in this one."""
+        return mark if mark <= self.total else 0
 
-        A mark beyond the end is that of an earlier life: all of this life's output is new.
-        """
-        if mark > self.total:
-            mark = 0
+    def since(self, mark: int) -> Excerpt:
+        """Return the output after the first `mark` bytes of both streams, as far as it is kept."""
+        mark = self.mark_here(mark)
         parts: list[tuple[int, StreamName, bytes]] = [
             (chunk.order, name, chunk.data[max(0, mark - chunk.order) :])
             for name in STREAMS

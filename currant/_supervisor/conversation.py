@@ -190,7 +190,7 @@ class Conversation:
             _check_mark("next_output", mark)
         transcript, life = self._transcript, self.life
         transcript.release(*STREAMS)
-        mark = mark if mark <= transcript.total else 0  # A mark of an earlier life.
+        mark = transcript.mark_here(mark)
         with life.context.runner.channel.waiting():
             await transcript.arrival.wait_for(lambda: transcript.total > mark or life.has_ended)
         return transcript.since(mark)
