@@ -1,14 +1,15 @@
 """How fast is `currant map`, and does it stay small, however many values there are?
 
-A thousand times `true`, sixteen at a time, through `currant.map` and through `currant map`, whose
+Five thousand times `true`, sixteen at a time, through `currant.map` and `currant map`, whose
 time contains its own start.  The peers are ``xargs -P`` and GNU parallel, which runs 200 commands.
 
 Four commands that each write 100 MB, with the output in a pipe that a loop of `os.read` reads: in
 one piece for each command (``--group``), or line by line (``--line``).  The peer is
 ``cat FILE ... | cat``.  Not a byte may be lost.
 
-A hundred thousand items with processes that are not real: the peak of the memory, and the
-processor time of the last tenth compared with the second.
+A hundred thousand items of `currant.map`, and a million values of `currant map` from a pipe, with
+processes that are not real: the peak of the memory, and the processor time of the last tenth
+compared with the second.  The million takes about ten minutes.
 
 Ctrl-C while sixteen commands run and a million values wait in a pipe: the time until the program
 has ended.  The commands end as soon as they are asked to.
@@ -26,14 +27,19 @@ from functools import partial
 from itertools import pairwise
 from time import perf_counter, process_time
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
 import currant
 from benchmarks._measure import LoopSide, PlainSide, Question, Row, Sample, Setting, Trial
 from benchmarks.spawn import TRUE, parallel, xargs
+from currant.cli._commands import currant as commands
+from currant.cli._map import settings
 from currant.testing import FakeLauncher
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from currant.testing import FakeProcess
 
 AT_A_TIME = 16
 
@@ -53,11 +59,20 @@ LONGEST_STOP = 200
 
 SEQ = shutil.which("seq") or "seq"
 
-CURRANT_MAP = (sys.executable, "-m", "currant", "map", "--quiet", "--no-progress")
+QUIETLY = ("--quiet", "--no-progress")
+
+CURRANT_MAP = (sys.executable, "-m", "currant", "map", *QUIETLY)
+
+
+ITEMS, VALUES = 100_000, 1_000_000
 
 
 def _count(setting: Setting) -> int:
-    return 100 if setting.quick else 1000
+    return 100 if setting.quick else 5000
+
+
+def _amount(wanted: int, setting: Setting) -> int:
+    return wanted // 100 if setting.quick else wanted
 
 
 async def library(setting: Setting) -> Sample:
@@ -135,24 +150,67 @@ def _output_rows(setting: Setting) -> list[Row]:
     ]
 
 
+class _Marking(FakeLauncher):
+    """Notes the processor time of this program after each tenth of the starts."""
+
+    def __init__(self, total: int) -> None:
+        super().__init__(keep=AT_A_TIME)
+        self._left = self._tenth = total // 10
+        self._marks = [process_time()]
+
+    async def launch(self, command: currant.Command) -> FakeProcess:
+        self._left -= 1
+        if not self._left:
+            self._left = self._tenth
+            self._marks.append(process_time())
+        return await super().launch(command)
+
+    def sample(self) -> Sample:
+        """Return the milliseconds of a start in the second and the last tenth, and the memory."""
+        second, *_, last = [later - earlier for earlier, later in pairwise(self._marks)][1:]
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {
+            "peak": peak,
+            "second": second / self._tenth * 1e3,
+            "last": last / self._tenth * 1e3,
+        }
+
+
 async def many(setting: Setting) -> Sample:
-    """Run very many items with processes that are not real."""
-    total = 100 * _count(setting)
-    tenth, marks = total // 10, [process_time()]
-    launcher = FakeLauncher(keep=AT_A_TIME)
-    count = 0
+    """Map very many items."""
+    total = _amount(ITEMS, setting)
+    launcher = _Marking(total)
     async for _ in currant.map("x", range(total), max_processes=AT_A_TIME, launcher=launcher):
-        count += 1
-        if count % tenth == 0:
-            marks.append(process_time())
-    took = [later - earlier for earlier, later in pairwise(marks)]
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"peak": peak, "second": took[1] / tenth * 1e3, "last": took[-1] / tenth * 1e3}
+        pass
+    return launcher.sample()
 
 
-def _many_rows(setting: Setting) -> list[Row]:
-    total = 100 * _count(setting)
-    what = f"currant.map: {total:,} items, processes that are not real"
+def many_values(setting: Setting) -> Sample:
+    """Run ``seq ... | currant map`` in this program."""
+    total = _amount(VALUES, setting)
+    launcher = _Marking(total)
+    with (
+        patch.object(settings, "LocalLauncher", return_value=launcher),
+        subprocess.Popen([SEQ, str(total)], stdout=subprocess.PIPE) as feeder,
+    ):
+        assert feeder.stdout is not None
+        os.dup2(feeder.stdout.fileno(), 0)
+        feeder.stdout.close()
+        status = commands.main(["map", *QUIETLY, f"-j{AT_A_TIME}", TRUE], standalone_mode=False)
+    assert status == 0
+    return launcher.sample()
+
+
+def _items_rows(setting: Setting) -> list[Row]:
+    return _many_rows("currant.map", _amount(ITEMS, setting))
+
+
+def _values_rows(setting: Setting) -> list[Row]:
+    return _many_rows("seq | currant map", _amount(VALUES, setting))
+
+
+def _many_rows(door: str, total: int) -> list[Row]:
+    what = f"{door}: {total:,} items, processes that are not real"
     tenth = f"each of the second {total // 10:,}"
     return [
         Row(f"{what}: peak of the memory", "MB", "peak", limit=MOST_MEMORY),
@@ -217,7 +275,8 @@ QUESTION = Question(
             },
             _output_rows,
         ),
-        Trial("many items", 1, {"currant": LoopSide(many)}, _many_rows),
+        Trial("many items", 1, {"currant": LoopSide(many)}, _items_rows),
+        Trial("many values", 1, {"currant": PlainSide(many_values)}, _values_rows),
         Trial("Ctrl-C", 5, {"currant": PlainSide(interrupt)}, _interrupt_rows),
     ],
 )
