@@ -10,6 +10,7 @@ from currant._values.exit import Exit
 from currant._values.lines import Line
 from currant._values.results import Result
 from currant.cli._map.ended import Ended
+from currant.cli._map.job import Job
 
 if TYPE_CHECKING:
     from currant._values.results import Status
@@ -36,7 +37,8 @@ def ended(
     status = status or ("succeeded" if end == Exit(0, None) else "failed")
     given: dict[str, Any] = {"error": None, "attempts": 1, "duration": 1.5, "started_at": 1e9}
     result = Result("job", end, status=status, **given | fields)
-    return Ended(number, Row(values, names), line, result, sent, 11)
+    job = Job(number, Row(values, names), b"x" * sent if sent else None)
+    return Ended(job, result, lambda _: line, 11)
 
 
 def lines(*texts: str | bytes) -> tuple[Line, ...]:

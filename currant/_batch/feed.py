@@ -95,7 +95,7 @@ class Feed(Generic[T]):
             return None if self.has_ended else self._count(next(self._iterator, _NOTHING))
         if self.has_ended:
             return None
-        request = _Request[T]()
+        request: _Request[T] = _Request()
         self._requests.append(request)
         self._some_wait.notify_all()
         try:

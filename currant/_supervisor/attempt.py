@@ -384,8 +384,8 @@ class Attempt:
         """Have each stream read in `tasks` from its first output on, and return at the exit."""
         has_exited, output = False, self.output
         try:
-            while not has_exited and process.watch is not None:
-                has_exited, begun, ended = await process.watch.next()
+            while not has_exited and (watch := process.watch) is not None:
+                has_exited, begun, ended = await watch.next()
                 for stream in begun:
                     output.read_soon(stream, tasks, has_begun=True)
                 for stream in ended:

@@ -41,14 +41,16 @@ _NUMBERS = tuple(number for number in range(1, signals.NSIG) if number not in _R
 
 _IGNORED = int(signals.SIG_IGN)
 
-# The function behind `signal.getsignal`, which also makes an enum of each result: that would add a
+# The functions behind those of `signal`, which also make an enum of each result: that would add a
 # tenth to the time of a start.
-_action_of: Callable[[int], object] = import_module("_signal").getsignal
+_signal = import_module("_signal")
+_action_of: Callable[[int], object] = _signal.getsignal
+_change_mask: Callable[[int, Sequence[int]], set[int]] = _signal.pthread_sigmask
 
 
 def differ_from_default() -> bool:
     """Return whether this thread blocks a signal, or this program ignores one."""
-    return bool(signals.pthread_sigmask(signals.SIG_BLOCK, ()) or ignored_signals())
+    return bool(_change_mask(signals.SIG_BLOCK, ()) or ignored_signals())
 
 
 def ignored_signals() -> Sequence[int]:
@@ -64,7 +66,7 @@ def need_reset(ignored: Sequence[int]) -> bool:
     Args:
         ignored: the signals that this program ignores.
     """
-    if signals.pthread_sigmask(signals.SIG_BLOCK, ()):
+    if _change_mask(signals.SIG_BLOCK, ()):
         return True
     # Children that exit while SIGCHLD has a handler would stay as zombies.
     is_main = current_thread() is main_thread()

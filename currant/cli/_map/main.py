@@ -224,9 +224,7 @@ class _Run:
         return command
 
     def _as_ended(self, job: Job, result: Result) -> Ended:
-        sent = 0 if job.block is None else len(job.block)
-        received = self._output.received(job.number)
-        return Ended(job.number, job.row, self._plan.line(job), result, sent, received)
+        return Ended(job, result, self._plan.line, self._output.received(job.number))
 
     async def _keep(self, done: EndedItem[Job]) -> None:
         """Count a job and write its results when it ends, before its turn to be shown comes."""
