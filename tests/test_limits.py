@@ -170,6 +170,37 @@ class TestOnTheClock:
         ]
 
 
+@pytest.mark.parametrize("limited", ["command", "runner"])
+class TestOnAClockThatIsSet:
+    """Tests on trio's mock clock, which the test sets forward."""
+
+    @pytest.fixture
+    def anyio_backend(self) -> tuple[str, dict[str, object]]:
+        """Use trio with that clock."""
+        trio_testing = pytest.importorskip("trio.testing")
+        return "trio", {"clock": trio_testing.MockClock(rate=1)}
+
+    async def test_an_exit_in_time_counts_although_the_loop_was_busy_until_the_limit(
+        self, limited: str
+    ) -> None:
+        """The loop learns of both at once, and trio lets either task run first."""
+        import trio  # noqa: PLC0415 - optional
+
+        clock: Any = trio.lowlevel.current_clock()
+        own, others = (5, None) if limited == "command" else (None, 5)
+        for _ in range(10):
+            async with Runner([Command(RUNS, timeout=own)], timeout=others) as runner:
+                await runner["sleep"].until_started()
+                await anyio.wait_all_tasks_blocked()
+                pid = runner["sleep"].pid
+                assert pid is not None
+                os.kill(pid, SIGKILL)
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222 - the loop is busy
+                clock.jump(5)
+            result = runner.results["sleep"]
+            assert (result.exit, result.error) == (Exit(None, SIGKILL), None)
+
+
 @pytest.mark.parametrize("timeout", [0, -1, "5", float("inf")])
 def test_an_invalid_time_limit_is_rejected(timeout: Any) -> None:
     """The constructor of the Runner raises."""

@@ -52,12 +52,15 @@ def build_environment(command: LaunchSpec, mark: str) -> dict[bytes, bytes]:
         command: the command.
         mark: the value of currant's own variable.
     """
-    terminal = {b"TERM": b"xterm-256color"} if command.pty else {}
-    inherited = dict(_own_variables()) if command.inherit_env else {}
+    variables = dict(_own_variables()) if command.inherit_env else {}
+    if command.pty:
+        variables.setdefault(b"TERM", b"xterm-256color")
     if command.listen:  # The names of this program's own sockets are not those of the command's.
-        inherited.pop(b"LISTEN_FDNAMES", None)
-    own = {**command.env, VARIABLE: mark}
-    return terminal | inherited | {os.fsencode(k): os.fsencode(v) for k, v in own.items()}
+        variables.pop(b"LISTEN_FDNAMES", None)
+    for name, value in command.env.items():
+        variables[os.fsencode(name)] = os.fsencode(value)
+    variables[VARIABLE.encode()] = os.fsencode(mark)
+    return variables
 
 
 def _own_variables() -> Mapping[bytes, bytes]:
