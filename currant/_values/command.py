@@ -85,6 +85,7 @@ __all__ = [
     "ProcessOptions",
     "as_command",
     "check_is_plain",
+    "check_name",
     "command_with",
     "flush_after_of",
     "single_command",
@@ -396,7 +397,7 @@ class Command(LaunchSpec):
         if name is None or isinstance(name, DefaultName):
             name = DefaultName(basename(words[0].rstrip("/")) or words[0])
         else:
-            _check_name(name)
+            check_name(name)
         # Most options of most commands have their defaults, which need no check.
         given = {
             key: options[key]
@@ -655,7 +656,8 @@ def _has_words(argv: object) -> bool:
     return not isinstance(argv, (str, bytes)) and not is_unordered and isinstance(argv, Iterable)
 
 
-def _check_name(name: object) -> None:
+def check_name(name: object) -> None:
+    """Check that a command may have that name."""
     if not isinstance(name, str) or not name:
         raise CommandError(f"name must be a non-empty str, not {name!r}")
     check_encodable("name", name)

@@ -11,6 +11,7 @@ from currant._values.command import (
     CommandLike,
     DefaultName,
     as_command,
+    check_name,
     with_name,
 )
 from currant._values.errors import (
@@ -112,7 +113,8 @@ def _built(commands: Commands) -> list[Command]:
 
 def _named(name: str, value: CommandLike) -> Command:
     try:
-        return replace(as_command(value), name=name)
+        check_name(name)
+        return with_name(as_command(value), name)
     except CommandParseError:  # its message shows the text already
         raise
     except CommandError as error:
