@@ -229,7 +229,7 @@ class Runner:
         self._barrier = KillBarrier()
         self._is_killed = False
         self._supervisor: Supervisor | None = None  # from the entry on
-        self._block: AbstractAsyncContextManager[Runner] | None = None  # inside of the block
+        self._block: AbstractAsyncContextManager[None] | None = None  # inside of the block
 
     def __repr__(self) -> str:
         counts = Counter(job.state for job in self.jobs.values())
@@ -382,7 +382,7 @@ class Runner:
         if self._supervisor is not None and self._supervisor.has_begun:
             raise RuntimeError("a Runner is for one use; build another one")
         self._supervisor = supervisor = Supervisor(self._plan, self._settings, self._barrier)
-        block = supervisor.block(self)
+        block = supervisor.block()
         await block.__aenter__()
         self._block = block
         return self

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple
 
 import anyio
 from anyio.lowlevel import checkpoint
@@ -47,8 +47,6 @@ if TYPE_CHECKING:
     from currant._values.plan import Plan
 
 __all__ = ["Settings", "Supervisor"]
-
-T = TypeVar("T")
 
 
 class Settings(NamedTuple):
@@ -148,8 +146,8 @@ class Supervisor:
             self.home.check("the exit of a Runner's block")
 
     @asynccontextmanager
-    async def block(self, runner: T) -> AsyncGenerator[T]:
-        """Run everything; yield `runner` to the body, then wait until all is over.
+    async def block(self) -> AsyncGenerator[None]:
+        """Run everything; yield to the body, then wait until all is over.
 
         The body's own exception leaves unchanged.
         """
@@ -169,7 +167,7 @@ class Supervisor:
                         await self._admitted.wait()
                         self._raise_refusal()
                         self._failure.raise_first()
-                        yield runner
+                        yield
                         self._end_body(owner)
                         await self.join()
                     except BaseException as raised:
