@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from currant._values.command import Command
     from currant._values.exit import Exit
     from currant._values.launch_spec import Pty
-    from currant._values.policies import KillOthersOn, Policies
+    from currant._values.policies import Policies
     from currant._values.restart import Decision
     from currant._values.results import Status
 
@@ -416,9 +416,7 @@ class Lifecycle:
 
     def _stop_others(self, status: Status | None, end: CurrantError | Exit | None) -> None:
         """Stop all commands, if the policy says so for this command's end."""
-        kind = None if status is None else _KIND.get(status)
-        policy = self.context.policies.kill_others_on
-        if policy is not None and policy in ("exit", kind):
+        if self.context.policies.kills_others(status):
             reason = str(end) if isinstance(end, CurrantError) else f"{self.name!r} ended: {end}"
             self.context.runner.barrier.throw(StopReason(reason, self.name))
 
@@ -484,10 +482,3 @@ class Lifecycle:
         self.context.runner.channel.end_transcript(self.context.transcript)
         self.context.change.notify_all()
         self.context.barrier.throw_in_loop()  # This ends the watcher.
-
-
-_KIND: dict[Status, KillOthersOn] = {
-    "failed": "failure",
-    "skipped": "failure",
-    "succeeded": "success",
-}

@@ -14,6 +14,8 @@ from currant._values.restart import RestartPolicy, RestartWhen
 if TYPE_CHECKING:
     from typing import Self
 
+    from currant._values.results import Status
+
 __all__ = ["KillOthersOn", "OnExit", "Policies", "StopReason", "check_policies"]
 
 
@@ -59,6 +61,18 @@ class Policies:
     kill_mode: KillMode = "group"
     leftovers: Leftovers = "stop"
     wrap: tuple[str, ...] = ()
+
+    def kills_others(self, status: Status | None) -> bool:
+        """Return whether the final end of the command stops all others; a skip is a failure."""
+        kind = None if status is None else _KINDS_OF_ENDS.get(status)
+        return self.kill_others_on is not None and self.kill_others_on in ("exit", kind)
+
+
+_KINDS_OF_ENDS: dict[Status, KillOthersOn] = {
+    "failed": "failure",
+    "skipped": "failure",
+    "succeeded": "success",
+}
 
 
 def check_policies(
