@@ -8,7 +8,7 @@ import anyio
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from currant._supervisor.failure import unwrapped
-from currant._supervisor.readiness import why_attempt_not_ready
+from currant._supervisor.readiness import is_met, why_attempt_not_ready
 from currant._values.checks import check_seconds
 from currant._values.errors import CommandError, NotReadyError
 
@@ -45,7 +45,7 @@ async def until_ready(life: Lifecycle) -> Unready | None:
     """
     times_ready, start = life.times_ready, life.starts + (not life.attempt.is_running)
     attempt: Attempt | None = None
-    while not life.is_ready and life.times_ready == times_ready:
+    while not is_met(life, "ready", times_ready):
         if attempt is None and life.starts == start:
             attempt = life.attempt
         reason = why_attempt_not_ready(life, attempt)
@@ -119,7 +119,7 @@ async def _wait_for_end(life: Lifecycle) -> None:
 
 async def _wait_for_readiness(life: Lifecycle) -> None:
     before = life.times_ready
-    await life.context.change.wait_for(lambda: life.is_ready or life.times_ready > before)
+    await life.context.change.wait_for(lambda: is_met(life, "ready", before))
 
 
 async def _wait_for_silence(life: Lifecycle, seconds: float) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from currant._supervisor.job import life_of
+from currant._supervisor.readiness import is_met
 from currant._supervisor.until import not_ready_error, until_ready
 from currant._values.errors import DependencyError, LaunchError, NotReadyError
 
@@ -69,7 +70,7 @@ async def until_up_or_ended(job: Job) -> Result | None:
             await life.started()
         else:
             await life.context.change.wait_for(
-                lambda: life.is_ready or life.times_ready > times_ready or life.has_ended
+                lambda: is_met(life, "ready", times_ready) or life.has_ended
             )
     return life.result
 
