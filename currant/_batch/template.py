@@ -86,15 +86,11 @@ class Template:
         line = _line_for_shell(template, names, shell=shell)
         self.needs_shell = line is not None
         given: CommandOptions = {} if options is None else options
-        if line is not None:
-            self._command = Command.shell(line, **given)
-        else:
-            self._command = command_with(template, given)
-        self.text = join_words(self._command.argv) if line is None else line
-        self._words = split_words(self._command.argv, names, columns, may_exec=line is not None)
-        is_line = self._command.argv[:-1] == _SHELL_CALL
+        self.base = command_with(template, given) if line is None else Command.shell(line, **given)
+        self.text = join_words(self.base.argv) if line is None else line
+        self._words = split_words(self.base.argv, names, columns, may_exec=line is not None)
+        is_line = self.base.argv[:-1] == _SHELL_CALL
         self._script = self._words[-1] if is_line else None
-        self.base = self._command
         self.has_program = isinstance(self._words[0], str)
 
     def fill(self, row: Row, number: int, slot: int) -> tuple[str, ...]:
@@ -142,10 +138,10 @@ class Template:
         """
         words = self.fill(row, number, slot)
         if name is None:
-            name = self._command.name
+            name = self.base.name
             if isinstance(name, DefaultName):
                 name = DefaultName(basename(words[0].rstrip("/")) or words[0])
-        return with_words(self._command, words, name)
+        return with_words(self.base, words, name)
 
     def line(self, row: Row, number: int, slot: int) -> str:
         """Return the command of one job as a line that a shell would run.
