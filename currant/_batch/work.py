@@ -153,12 +153,13 @@ class Work(Generic[T]):
         self.failure: Failure = Failure(barrier, self._on_interrupt)
         self._sinks = SinkTasks(settings.sinks, self.failure, self._limits)
         self._sweep = FinalSweep(self.launcher, self.failure, self._limits)
+        self._context: RunnerContext  # as soon as there is a channel
         self._some_ended = Notifier()
         self._entry = anyio.CancelScope()  # of the launcher, which may take long
         self._is_entered = False
         self._slots = 0
         self._most_slots = 0
-        self._add_slot: Callable[[], object] | None = None
+        self._slot_tasks: TaskGroup | None = None  # as soon as there is a first item
         self._idle_slots = 0  # those that wait for an item
         self._waiting_for_turn: set[anyio.CancelScope] = set()
 
@@ -210,7 +211,8 @@ class Work(Generic[T]):
                 killing.start_soon(self.failure.noting, partial(self._watch_hosts, channel))
                 killing.start_soon(self._sweep.each_second, self._some_ended)
                 killing.start_soon(self._sweep.after_kill, self._barrier, self._longest_stop)
-                await self._run_slots(self._new_context(channel))
+                self._context = self._new_context(channel)
+                await self._run_slots()
                 if to_sinks is not None:
                     to_sinks.close()
                 await self._sweep.run()
@@ -247,7 +249,7 @@ class Work(Generic[T]):
             finally:
                 self._waiting_for_turn.remove(waiting)
 
-    async def _run_slots(self, context: RunnerContext) -> None:
+    async def _run_slots(self) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._guarded, self.feed.run, name="currant items")
             first = await self._first()
@@ -255,15 +257,15 @@ class Work(Generic[T]):
                 self.feed.close()
                 return
             self._set_most_slots()
+            self._slot_tasks = tasks
+            self._add_slot(first)
 
-            def add_slot(fed: Fed[T] | None = None) -> None:
-                if self._slots < self._most_slots:
-                    self._slots += 1
-                    run = partial(self._run_slot, self._slots, fed, context, add_slot)
-                    tasks.start_soon(self._guarded, run, name=f"currant slot {self._slots}")
-
-            self._add_slot = add_slot
-            add_slot(first)
+    def _add_slot(self, fed: Fed[T] | None = None) -> None:
+        """Start one more slot, unless there are as many as may be; the slot begins with `fed`."""
+        if self._slot_tasks is not None and self._slots < self._most_slots:
+            self._slots += 1
+            run = partial(self._run_slot, self._slots, fed)
+            self._slot_tasks.start_soon(self._guarded, run, name=f"currant slot {self._slots}")
 
     def _set_most_slots(self) -> None:
         self._most_slots = self._settings.slots or _places(self.launcher)
@@ -298,13 +300,7 @@ class Work(Generic[T]):
             return None
         return first
 
-    async def _run_slot(
-        self,
-        slot: int,
-        fed: Fed[T] | None,
-        context: RunnerContext,
-        add_slot: Callable[[], object],
-    ) -> None:
+    async def _run_slot(self, slot: int, fed: Fed[T] | None) -> None:
         """Run one command after the other, until no item is left.
 
         A slot that has an item adds the next one, unless some slot is idle.  So there are no more
@@ -319,9 +315,9 @@ class Work(Generic[T]):
                 return
             await self.outbox.admit(fed.number)
             if not self._idle_slots:
-                add_slot()
+                self._add_slot()
             is_wanted = self.halted_by is None
-            ended = await self._run_item(fed, slot, context) if is_wanted else None
+            ended = await self._run_item(fed, slot) if is_wanted else None
             if ended is not None:
                 self._note(ended)
                 if self._on_end is not None:
@@ -329,9 +325,7 @@ class Work(Generic[T]):
             await self.outbox.put(fed.number, ended, _size_of(ended))
             fed = None
 
-    async def _run_item(
-        self, fed: Fed[T], slot: int, context: RunnerContext
-    ) -> EndedItem[T] | None:
+    async def _run_item(self, fed: Fed[T], slot: int) -> EndedItem[T] | None:
         """Run the command of one item; return None if a kill came before its start."""
         number, item = fed
         try:
@@ -343,7 +337,7 @@ class Work(Generic[T]):
             output = None if self._settings.policies.capture is False else b""
             return EndedItem(number, item, None, _refused(f"#{number}", error, output))
         policies = policies_of(command, self._settings.policies)
-        life = Lifecycle(command, policies, context)
+        life = Lifecycle(command, policies, self._context)
         self.running[number] = Running(item, life, time.monotonic())
         self._commands[command.name] = command
         try:
@@ -405,7 +399,7 @@ class Work(Generic[T]):
 
     def _use_host(self) -> None:
         """Add a slot if a host that has come brings places; the slot adds the others."""
-        if self._add_slot is None or self.feed.has_ended or self._barrier.thrown:
+        if self._slot_tasks is None or self.feed.has_ended or self._barrier.thrown:
             return  # The slots have not begun, or are about to end.
         self._set_most_slots()
         if not self._idle_slots:
