@@ -8,7 +8,7 @@ import anyio
 
 from currant._batch.background import start_in_background
 from currant._batch.halt import checked_halt
-from currant._batch.making import maker_of
+from currant._batch.makers import maker_of
 from currant._batch.work import Settings, Work
 from currant._process.launcher import check_launcher
 from currant._process.local import LocalLauncher
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from currant._batch.feed import Items
     from currant._batch.halt import HaltWhen
+    from currant._batch.items import Items
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
     from currant._values.capture import CaptureLike

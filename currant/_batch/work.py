@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar, cast
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from currant._batch.both import Both
-from currant._batch.feed import Feed
+from currant._batch.items import ItemSource
 from currant._batch.outbox import Outbox
+from currant._batch.tee import Tee
 from currant._channel.channel import Channel
 from currant._channel.discard import Discard
 from currant._process.launcher import Checker, HostTeller, check_place, limits_of
@@ -46,8 +46,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
-    from currant._batch.feed import Fed, Items
     from currant._batch.halt import Halt
+    from currant._batch.items import Items, NumberedItem
     from currant._process.launcher import Launcher
     from currant._supervisor.sink_tasks import Sink
     from currant._synchronization import KillBarrier
@@ -113,7 +113,7 @@ class Work(Generic[T]):
     Attributes:
         launcher: starts the processes.
         outbox: the results.
-        feed: the items that are left.
+        source: the items that are left.
         running: the commands that run, by number, the oldest first.
         succeeded, failed, stopped: how many commands have ended in this way.
         halted_by: the item whose end reached the limit of `Settings.halt`; None if none did yet.
@@ -131,7 +131,7 @@ class Work(Generic[T]):
         channel: Discard | None = None,
         on_end: Callable[[EndedItem[T]], Awaitable[None]] | None = None,
     ) -> None:
-        self.feed: Feed[T] = Feed(items)
+        self.source: ItemSource[T] = ItemSource(items)
         self.outbox: Outbox[EndedItem[T]] = Outbox(
             settings.slots or WINDOW, MAX_HELD, settings.window, keep_order=settings.keep_order
         )
@@ -251,20 +251,20 @@ class Work(Generic[T]):
 
     async def _run_slots(self) -> None:
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._guarded, self.feed.run, name="currant items")
+            tasks.start_soon(self._guarded, self.source.run, name="currant items")
             first = await self._first()
             if first is None:
-                self.feed.close()
+                self.source.close()
                 return
             self._set_most_slots()
             self._slot_tasks = tasks
             self._add_slot(first)
 
-    def _add_slot(self, fed: Fed[T] | None = None) -> None:
-        """Start one more slot, unless there are as many as may be; the slot begins with `fed`."""
+    def _add_slot(self, numbered: NumberedItem[T] | None = None) -> None:
+        """Start one more slot, unless there are enough; it begins with `numbered`."""
         if self._slot_tasks is not None and self._slots < self._most_slots:
             self._slots += 1
-            run = partial(self._run_slot, self._slots, fed)
+            run = partial(self._run_slot, self._slots, numbered)
             self._slot_tasks.start_soon(self._guarded, run, name=f"currant slot {self._slots}")
 
     def _set_most_slots(self) -> None:
@@ -285,10 +285,10 @@ class Work(Generic[T]):
         except BaseException as error:  # of the caller's functions, or of the launcher
             self.failure.note(unwrapped(error))
 
-    async def _first(self) -> Fed[T] | None:
+    async def _first(self) -> NumberedItem[T] | None:
         """Take the first item, and look up the program of its command; None if there is none."""
         try:
-            first = await self.feed.next()
+            first = await self.source.next()
             if first is not None and self._settings.checks_first:
                 command = self._make(first.item, first.number, 1)
                 command = with_name(command, command.name.removesuffix("#1"))
@@ -300,34 +300,34 @@ class Work(Generic[T]):
             return None
         return first
 
-    async def _run_slot(self, slot: int, fed: Fed[T] | None) -> None:
+    async def _run_slot(self, slot: int, numbered: NumberedItem[T] | None) -> None:
         """Run one command after the other, until no item is left.
 
         A slot that has an item adds the next one, unless some slot is idle.  So there are no more
         slots than items, however large the number of slots may be.
         """
         while not self._barrier.thrown:
-            if fed is None:
+            if numbered is None:
                 self._idle_slots += 1
-                fed = await self.feed.next()
+                numbered = await self.source.next()
                 self._idle_slots -= 1
-            if fed is None:
+            if numbered is None:
                 return
-            await self.outbox.admit(fed.number)
+            await self.outbox.admit(numbered.number)
             if not self._idle_slots:
                 self._add_slot()
             is_wanted = self.halted_by is None
-            ended = await self._run_item(fed, slot) if is_wanted else None
+            ended = await self._run_item(numbered, slot) if is_wanted else None
             if ended is not None:
                 self._note(ended)
                 if self._on_end is not None:
                     await self._on_end(ended)
-            await self.outbox.put(fed.number, ended, _size_of(ended))
-            fed = None
+            await self.outbox.put(numbered.number, ended, _size_of(ended))
+            numbered = None
 
-    async def _run_item(self, fed: Fed[T], slot: int) -> EndedItem[T] | None:
+    async def _run_item(self, numbered: NumberedItem[T], slot: int) -> EndedItem[T] | None:
         """Run the command of one item; return None if a kill came before its start."""
-        number, item = fed
+        number, item = numbered
         try:
             command = self._make(item, number, slot)
             if command.name in self._commands:
@@ -361,7 +361,7 @@ class Work(Generic[T]):
         halt = self._settings.halt
         if halt is not None and halt.is_reached(succeeded=self.succeeded, failed=self.failed):
             self.halted_by = self.halted_by or ended
-            self.feed.close()
+            self.source.close()
             if halt.when == "now":
                 self._barrier.throw(f"halt: {ended.result.command!r} {end_of(ended.result)}")
 
@@ -377,7 +377,7 @@ class Work(Generic[T]):
             self._barrier.throw("the event loop ended")
             if not self._is_entered:
                 self._entry.cancel()
-            self.feed.close()
+            self.source.close()
             for waiting in self._waiting_for_turn:
                 waiting.cancel()
             self.outbox.take_all()
@@ -399,7 +399,7 @@ class Work(Generic[T]):
 
     def _use_host(self) -> None:
         """Add a slot if a host that has come brings places; the slot adds the others."""
-        if self._slot_tasks is None or self.feed.has_ended or self._barrier.thrown:
+        if self._slot_tasks is None or self.source.has_ended or self._barrier.thrown:
             return  # The slots have not begun, or are about to end.
         self._set_most_slots()
         if not self._idle_slots:
@@ -414,7 +414,7 @@ def _joined(sinks: Channel | None, other: Discard | None) -> Channel | Discard:
     """Return a channel to the sinks and to the other channel, or to the one that exists."""
     if sinks is None or other is None:
         return sinks or other or Discard()
-    return Both(sinks, other)
+    return Tee(sinks, other)
 
 
 def _places(launcher: Launcher) -> int:

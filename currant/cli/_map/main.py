@@ -235,8 +235,8 @@ class _Run:
 
     def _total(self) -> int | None:
         """Return how many jobs there are to run; None while that is not known."""
-        if self._work.feed.has_ended:
-            return self._work.feed.taken
+        if self._work.source.has_ended:
+            return self._work.source.taken
         total = self._plan.total()
         return None if total is None else total - self._plan.skipped
 

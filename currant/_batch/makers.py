@@ -14,7 +14,7 @@ from currant._values.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from currant._batch.feed import Items
+    from currant._batch.items import Items
     from currant._values.command import CommandLike, CommandOptions
 
 __all__ = ["FromFunction", "FromTemplate", "Maker", "maker_of"]

@@ -1,4 +1,4 @@
-"""`Both`: a channel that passes each message to two others."""
+"""`Tee`: a channel that passes each message to two others."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ if TYPE_CHECKING:
     from currant._channel.channel import Channel
     from currant._values.messages import BatchMessage
 
-__all__ = ["Both"]
+__all__ = ["Tee"]
 
 
-class Both(Discard):
+class Tee(Discard):
     """Passes each message to the channel to the sinks, and then to another channel.
 
     Args:

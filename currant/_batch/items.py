@@ -1,4 +1,4 @@
-"""`Feed`: the items of the caller, one at a time, from a plain or an async iterable."""
+"""`ItemSource`: the items of the caller, one at a time, from a plain or an async iterable."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 from currant._synchronization import Notifier
 from currant._values.errors import CommandError
 
-__all__ = ["Fed", "Feed", "Items"]
+__all__ = ["ItemSource", "Items", "NumberedItem"]
 
 T = TypeVar("T")
 
@@ -22,14 +22,14 @@ _NOTHING = object()
 """What an iterator returns when it has ended."""
 
 
-class Fed(NamedTuple, Generic[T]):
+class NumberedItem(NamedTuple, Generic[T]):
     """An item, with its number from 1 on."""
 
     number: int
     item: T
 
 
-class Feed(Generic[T]):
+class ItemSource(Generic[T]):
     """Hands out items in order, each to one task.
 
     A plain iterable is asked by the task that wants an item.  All steps of an async iterable are
@@ -41,7 +41,7 @@ class Feed(Generic[T]):
 
     Attributes:
         taken: how many items were handed out.
-        has_ended: whether no more items come: all were handed out, or the feed was closed.
+        has_ended: whether no more items come: all were handed out, or the source was closed.
 
     Raises:
         CommandError: `items` cannot be iterated over.
@@ -61,7 +61,7 @@ class Feed(Generic[T]):
         self._taking = anyio.CancelScope()
 
     async def run(self) -> None:
-        """Take an item from an async iterable for each task in `next`, until the feed is closed.
+        """Take an item from an async iterable for each task in `next`, until the source is closed.
 
         For a plain iterable this returns at once.
         Cancellation: cancels the step of the caller's iterator.
@@ -82,8 +82,8 @@ class Feed(Generic[T]):
                 await _close(iterator)  # Its scopes end before ours.
                 self.close()
 
-    async def next(self) -> Fed[T] | None:
-        """Return the next item; None if there is none, or if the feed was closed.
+    async def next(self) -> NumberedItem[T] | None:
+        """Return the next item; None if there is none, or if the source was closed.
 
         Cancellation: an item that is on its way goes to the next task.
 
@@ -103,7 +103,7 @@ class Feed(Generic[T]):
         finally:
             if request in self._requests:  # The task was cancelled.
                 self._requests.remove(request)
-        return request.fed
+        return request.numbered
 
     def close(self) -> None:
         """Hand out no more items, also to a task that waits for the next one; return at once."""
@@ -116,15 +116,15 @@ class Feed(Generic[T]):
     def _hand_over(self, item: object) -> None:
         if self._requests:
             request = self._requests.popleft()
-            request.fed = self._count(item)
+            request.numbered = self._count(item)
             request.done.set()
 
-    def _count(self, item: object) -> Fed[T] | None:
+    def _count(self, item: object) -> NumberedItem[T] | None:
         if item is _NOTHING:
             self.has_ended = True
             return None
         self.taken += 1
-        return Fed(self.taken, cast("T", item))
+        return NumberedItem(self.taken, cast("T", item))
 
 
 async def _close(iterator: object) -> None:
@@ -143,8 +143,8 @@ async def _close(iterator: object) -> None:
 class _Request(Generic[T]):
     """A task that waits for an item."""
 
-    __slots__ = ("done", "fed")
+    __slots__ = ("done", "numbered")
 
     def __init__(self) -> None:
         self.done = anyio.Event()
-        self.fed: Fed[T] | None = None
+        self.numbered: NumberedItem[T] | None = None
