@@ -17,7 +17,7 @@ from currant._batch.halt import Halt
 from currant._system.processors import usable_processors
 from currant.cli._map import parsers, settings
 from currant.cli._map.pace import Pace, Pacer, available_memory
-from currant.cli._map.parsers import MOST_SLOTS, parse_halt, parse_load, parse_slots
+from currant.cli._map.parsers import MAX_SLOTS, parse_halt, parse_load, parse_slots
 from tests.clis import CURRANT
 from tests.maps import run_map
 
@@ -217,7 +217,7 @@ def test_number_of_slots(monkeypatch: pytest.MonkeyPatch) -> None:
     """``-j`` takes a number, a share, an offset, or 0 for as many as there are values."""
     monkeypatch.setattr(parsers, "usable_processors", lambda: 8)
     given = ["3", "50%", "200%", "1%", "+0", "+2", "-1", "-9", "0"]
-    assert [*map(parse_slots, given)] == [3, 4, 16, 1, 8, 10, 7, 1, MOST_SLOTS]
+    assert [*map(parse_slots, given)] == [3, 4, 16, 1, 8, 10, 7, 1, MAX_SLOTS]
     for wrong in ("x", "", "-50%", "1.5", "%"):
         with pytest.raises(click.BadParameter):
             parse_slots(wrong)

@@ -86,7 +86,7 @@ async def test_logs_of_forgotten_commands_are_forgotten(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A warning of lost output comes then, and a command that starts again has the same file."""
-    monkeypatch.setattr("currant.sinks._directory.MOST_FORGOTTEN", 10)
+    monkeypatch.setattr("currant.sinks._directory.MAX_FORGOTTEN", 10)
     sink = DirectorySink(tmp_path, on_error="warn")
     (tmp_path / "lost.log").mkdir()
     launcher = FakeLauncher(default=Script(stdout=b"out\n"))

@@ -688,8 +688,8 @@ async def test_groups_that_end_together_share_the_listings_of_processes(
 
     monkeypatch.setattr(child_group, "wait_empty", record_wait)
     monkeypatch.setattr(proc, "process_numbers", record)
-    monkeypatch.setattr(proc, "LEAST_SHARED", 0.2)
-    monkeypatch.setattr(proc, "MOST_SHARED", 0.2)
+    monkeypatch.setattr(proc, "MIN_SHARED", 0.2)
+    monkeypatch.setattr(proc, "MAX_SHARED", 0.2)
     async with AsyncExitStack() as stack:
         commands = [python(LEAVES_A_ZOMBIE, stdin=PIPE)] * 3
         processes = [await stack.enter_async_context(launched(each)) for each in commands]

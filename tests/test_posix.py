@@ -96,7 +96,7 @@ def snapshots(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
 
     monkeypatch.setattr(proc, "process_numbers", record)
     monkeypatch.setattr(groups, "LOOK_INTERVAL", 0)
-    monkeypatch.setattr(proc, "MOST_SHARED", 0)
+    monkeypatch.setattr(proc, "MAX_SHARED", 0)
     monkeypatch.setattr(proc, "_snapshot", None)
     return taken
 
@@ -296,8 +296,8 @@ def test_all_groups_share_the_snapshots(
         exit_unreaped(start(*EXITS, leader=leader))
         groups.append(group_of(leader))
         end(leader)
-    monkeypatch.setattr(proc, "LEAST_SHARED", 3600)
-    monkeypatch.setattr(proc, "MOST_SHARED", 3600)
+    monkeypatch.setattr(proc, "MIN_SHARED", 3600)
+    monkeypatch.setattr(proc, "MAX_SHARED", 3600)
     for taken in (0, 1, 1):
         assert not any(group.is_empty() for group in groups)
         assert len(snapshots) == taken
@@ -314,7 +314,7 @@ def test_snapshot_is_shared_for_as_long_as_its_cost_allows(
     """The time is bounded: this program may have been suspended while it took the snapshot."""
     moments = iter([0.0, took])
     monkeypatch.setattr(proc, "monotonic", lambda: next(moments))
-    monkeypatch.setattr(proc, "MOST_SHARED", 0.1)
+    monkeypatch.setattr(proc, "MAX_SHARED", 0.1)
     assert proc.ProcessSnapshot().expires_at == took + shared
 
 
@@ -359,8 +359,8 @@ def test_snapshot_from_before_the_first_look_does_not_count(
     """A member may have forked since then."""
     leader = start(*RUNS)
     first = start(*RUNS, leader=leader)
-    monkeypatch.setattr(proc, "LEAST_SHARED", 3600)
-    monkeypatch.setattr(proc, "MOST_SHARED", 3600)
+    monkeypatch.setattr(proc, "MIN_SHARED", 3600)
+    monkeypatch.setattr(proc, "MAX_SHARED", 3600)
     proc.latest_snapshot()
     start(*RUNS, leader=leader)
     for member in (first, leader):
@@ -369,7 +369,7 @@ def test_snapshot_from_before_the_first_look_does_not_count(
     leader.wait()
     group = group_of(leader)
     assert not is_found_empty(group)
-    monkeypatch.setattr(proc, "MOST_SHARED", 0)
+    monkeypatch.setattr(proc, "MAX_SHARED", 0)
     monkeypatch.setattr(proc, "_snapshot", None)
     assert not is_found_empty(group)
 
@@ -397,8 +397,8 @@ def test_old_snapshot_hides_no_live_member(
     start: Start, group_of: NewGroup, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A snapshot from before the start of a group does not say that the group has no member."""
-    monkeypatch.setattr(proc, "LEAST_SHARED", 3600)
-    monkeypatch.setattr(proc, "MOST_SHARED", 3600)
+    monkeypatch.setattr(proc, "MIN_SHARED", 3600)
+    monkeypatch.setattr(proc, "MAX_SHARED", 3600)
     proc.latest_snapshot()
     leader = start(*RUNS)
     start(*RUNS, leader=leader)
@@ -415,8 +415,8 @@ def test_groups_without_a_live_member_share_a_snapshot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A second kill of many commands lists the processes once, for all that end already."""
-    monkeypatch.setattr(proc, "LEAST_SHARED", 3600)
-    monkeypatch.setattr(proc, "MOST_SHARED", 3600)
+    monkeypatch.setattr(proc, "MIN_SHARED", 3600)
+    monkeypatch.setattr(proc, "MAX_SHARED", 3600)
     proc.latest_snapshot()
     ending = []
     for _ in range(3):
@@ -431,12 +431,12 @@ def test_groups_without_a_live_member_share_a_snapshot(
 
 
 @needs_proc
-@pytest.mark.parametrize("lookups", [0, proc.MOST_LOOKUPS, 10**7])
+@pytest.mark.parametrize("lookups", [0, proc.MAX_LOOKUPS, 10**7])
 def test_processes_after_a_start(
     start: Start, monkeypatch: pytest.MonkeyPatch, lookups: int
 ) -> None:
     """Later processes are listed and others are not, whether looked up or listed."""
-    monkeypatch.setattr(proc, "MOST_LOOKUPS", lookups)
+    monkeypatch.setattr(proc, "MAX_LOOKUPS", lookups)
     while True:
         earlier, first, later = start(*RUNS), start(*RUNS), start(*RUNS)
         if earlier.pid < first.pid < later.pid:  # If not, the numbers have begun again.

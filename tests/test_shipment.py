@@ -15,8 +15,8 @@ import pytest
 import currant
 from currant._agent import loop
 from currant._remote.shipment import (
+    MAX_NOISE,
     MODULES,
-    MOST_NOISE,
     SLOTS,
     STAND_INS,
     Greeting,
@@ -161,7 +161,7 @@ def test_greeting_skips_what_a_login_shell_prints(size: int) -> None:
 @pytest.mark.parametrize(
     "data",
     [
-        b"x" * (2 * MOST_NOISE),
+        b"x" * (2 * MAX_NOISE),
         b"\n\0currant agent\0\nthree\n",
         b"\n\0currant agent\0\n" + b"3" * 99,
     ],

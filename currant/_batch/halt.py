@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple, TypeAlias, cast, get_args
 from currant._values.checks import check_choice
 from currant._values.errors import CommandError
 
-__all__ = ["LEAST", "Halt", "HaltWhen", "checked_halt"]
+__all__ = ["Halt", "HaltWhen", "checked_halt"]
 
 HaltWhen: TypeAlias = Literal["now", "soon"]
 
-LEAST = 3
+MIN_ENDS_FOR_SHARE = 3
 """Ends of the kind before a share can be reached: one failure of one item says little."""
 
 
@@ -34,7 +34,7 @@ class Halt(NamedTuple):
         counted = {"failures": failed, "successes": succeeded, "ends": ended}[self.of]
         if isinstance(self.after, int):
             return counted >= self.after
-        return counted >= LEAST and counted >= self.after * ended
+        return counted >= MIN_ENDS_FOR_SHARE and counted >= self.after * ended
 
 
 def checked_halt(when: object, after: object) -> Halt | None:

@@ -51,7 +51,7 @@ PAUSES = (0.3, 0.6, 1.2, 2.4)
 An ssh server drops some of many logins at the same time (MaxStartups, 10 by default).
 """
 
-MOST_IDENTITY = 100
+MAX_IDENTITY = 100
 """The most characters of an identity (two numbers and a UUID), and of a Python version."""
 
 WARNING = re.compile(r"RuntimeWarning: (currant's orphan guard .*)")
@@ -442,10 +442,10 @@ class Connection:
         if self._is_welcome.is_set():
             raise FrameError("a second WELCOME")
         self.agent_pid = get(body, "pid", int)
-        self.python = plain(str(body.get("python", "")))[:MOST_IDENTITY]
+        self.python = plain(str(body.get("python", "")))[:MAX_IDENTITY]
         self.cpus = max(1, get(body, "cpus", int)) if "cpus" in body else 1
         if body.get("identity") is not None:
-            self.identity = get(body, "identity", str)[:MOST_IDENTITY]
+            self.identity = get(body, "identity", str)[:MAX_IDENTITY]
         self._said_at_login = self._transport.said()
         self.may_have_replaced = False
         self._is_welcome.set()

@@ -26,7 +26,7 @@ __all__ = ["MODULES", "Greeting", "agent_argv", "files", "payload"]
 
 MARK = b"\n\0currant agent\0\n"
 
-MOST_NOISE = 1024 * 1024
+MAX_NOISE = 1024 * 1024
 """The most bytes before the mark."""
 
 KEPT_NOISE = 2000
@@ -150,7 +150,7 @@ class Greeting:
         if not mark:
             self._skipped += max(0, len(before) - KEPT_NOISE)
             self.rest = before[-KEPT_NOISE:]
-            if self._skipped > MOST_NOISE:
+            if self._skipped > MAX_NOISE:
                 raise ValueError("the host sends something else than an agent does")
             return
         line, newline, behind = behind.partition(b"\n")

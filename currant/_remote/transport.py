@@ -30,7 +30,7 @@ __all__ = ["ArgvTransport", "PipeTransport", "Transport"]
 PIPE_SIZE = 1024 * 1024
 """The capacity of our pipes, if the system allows it."""
 
-MOST_SAID = 4096
+MAX_SAID = 4096
 """How many bytes are kept of each of the last reads from the stderr of the program."""
 
 EXIT_LIMIT = 1.0
@@ -120,7 +120,7 @@ class PipeTransport:
     async def listen(self) -> None:
         """Collect the last bytes of the stderr; see `Transport.listen`."""
         while data := await read_some(self._error_fd):
-            self._said.append(data[-MOST_SAID:])
+            self._said.append(data[-MAX_SAID:])
 
     def said(self) -> str:
         """Return the last lines from the stderr."""

@@ -70,7 +70,7 @@ class ProcessSnapshot:
             self._members[_group_of(pid)].append(pid)
         now = monotonic()
         shared = (now - self.taken_at) * SHARED_FOR
-        self.expires_at = now + min(max(shared, LEAST_SHARED), MOST_SHARED)
+        self.expires_at = now + min(max(shared, MIN_SHARED), MAX_SHARED)
 
     def members(self, group: int) -> Sequence[int]:
         """Return the pids of the members of `group`."""
@@ -80,7 +80,7 @@ class ProcessSnapshot:
 SHARED_FOR = 4
 """How many times as long as it took a snapshot is shared: snapshots take a fifth of the time."""
 
-LEAST_SHARED, MOST_SHARED = 0.001, 0.1
+MIN_SHARED, MAX_SHARED = 0.001, 0.1
 """Seconds for which a snapshot is shared; this program may be suspended while it takes one."""
 
 _snapshot: ProcessSnapshot | None = None
@@ -113,7 +113,7 @@ def process_numbers() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdecimal()] if has_proc() else []
 
 
-MOST_LOOKUPS = 100
+MAX_LOOKUPS = 100
 """How many numbers are looked up one by one; listing ``/proc`` costs about as much."""
 
 
@@ -130,7 +130,7 @@ def process_numbers_after(first: int) -> Sequence[int]:
     last = _last_number()
     if last < first:  # The numbers have begun again, or the system does not tell the last one.
         return process_numbers()
-    if last - first < MOST_LOOKUPS:
+    if last - first < MAX_LOOKUPS:
         return range(first + 1, last + 1)
     return [pid for pid in process_numbers() if first < pid <= last]
 

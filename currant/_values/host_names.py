@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["expand", "fold", "natural_key", "split_items", "without_host"]
 
 
-MOST_NAMES = 100_000
+MAX_NAMES = 100_000
 """The most names that one text may stand for."""
 
 _PIECE = re.compile(r"\[([^][]*)\]|([^][]+)|([][])")
@@ -60,8 +60,8 @@ def expand(text: str) -> list[str]:
             raise HostListError(text, f"a bracket is not {missing}")
         is_address = plain is None and ":" in bracket
         pieces.append([match[0]] if plain or is_address else _numbers(text, bracket))
-        if prod(map(len, pieces)) > MOST_NAMES:
-            raise HostListError(text, f"these are more than {MOST_NAMES} names")
+        if prod(map(len, pieces)) > MAX_NAMES:
+            raise HostListError(text, f"these are more than {MAX_NAMES} names")
     return ["".join(name) for name in product(*pieces)]
 
 
@@ -79,8 +79,8 @@ def _numbers(text: str, bracket: str) -> list[str]:
             raise HostListError(text, f"the ends of the range {each!r} have different zeros")
         if count < 1:
             raise HostListError(text, f"the range {each!r} goes down")
-        if count + len(numbers) > MOST_NAMES:
-            raise HostListError(text, f"these are more than {MOST_NAMES} names")
+        if count + len(numbers) > MAX_NAMES:
+            raise HostListError(text, f"these are more than {MAX_NAMES} names")
         numbers += [str(int(first) + i).zfill(digits) for i in range(count)]
     return numbers
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Avoided"]
 
-MOST_TRIED = 10_000
+MAX_TRIED = 10_000
 """How many commands are remembered for `retry_elsewhere`."""
 
 
@@ -67,7 +67,7 @@ class Avoided:
         """Note that a command runs on a host."""
         if self._tried is not None:
             self._tried.setdefault(name, set()).add(host)
-            if len(self._tried) > MOST_TRIED:
+            if len(self._tried) > MAX_TRIED:
                 del self._tried[next(iter(self._tried))]
 
     def forget_tried(self) -> None:

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 __all__ = ["Pool", "unreachable"]
 
 
-MOST_NEWS = 10_000
+MAX_NEWS = 10_000
 """The most messages about hosts that are kept if no task watches."""
 
 
@@ -66,7 +66,7 @@ class Pool:
         self._places = Places()
         self._hopeful: dict[str, Capacity] = {}
         self._is_up: dict[str, bool] = {}  # as the last message says
-        self._news: deque[HostMessage] = deque(maxlen=MOST_NEWS)
+        self._news: deque[HostMessage] = deque(maxlen=MAX_NEWS)
         self._change = Notifier()
         self._over = anyio.Event()
         for task in (Member.run, Pool._release_behind_fence, Pool._sweep_and_leave):

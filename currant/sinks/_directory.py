@@ -29,7 +29,7 @@ MAX_STEM = 230
 """Bytes of a name before the suffix: a file name has at most 255, and rotation adds a number."""
 
 
-MOST_FORGOTTEN = 1000
+MAX_FORGOTTEN = 1000
 """How many logs of commands that a Runner has forgotten are remembered here."""
 
 
@@ -102,7 +102,7 @@ class DirectorySink(ThreadedSink):
         self._by_host = by_host
         self._hosts: dict[str, str] = {}  # of the commands that run elsewhere
         self._logs: dict[tuple[str, str, str], LogFile] = {}  # by command, host and kind of file
-        self._most = MOST_FORGOTTEN  # logs, before some are forgotten
+        self._most = MAX_FORGOTTEN  # logs, before some are forgotten
         # The command and the path of the first file of each name, in lower case.
         self._names: dict[str, tuple[str, Path]] = {}
         self._filters: dict[tuple[str, StreamName], SequenceFilter] | None = {} if plain else None
@@ -135,7 +135,7 @@ class DirectorySink(ThreadedSink):
             log.add(b"".join(data))
         if len(self._logs) > self._most:  # A Runner may forget commands, and so does a map.
             self._forget_others(commands)
-            self._most = 2 * len(self._logs) + MOST_FORGOTTEN
+            self._most = 2 * len(self._logs) + MAX_FORGOTTEN
 
     def _forget_others(self, commands: Mapping[str, Command]) -> None:
         """Forget all but `commands`; the file of a command that starts again is opened again."""

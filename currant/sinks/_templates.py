@@ -66,7 +66,7 @@ class Shortened(str):
 
 ELLIPSIS = ".."
 
-MOST_FORGOTTEN = 1000
+MAX_FORGOTTEN = 1000
 """How many commands that a Runner has forgotten are remembered here."""
 
 THIS_MACHINE = "local"
@@ -176,7 +176,7 @@ class Templates:
         if self._commands is commands and self._known == len(commands):
             return
         self._commands, self._known = commands, len(commands)
-        if len(self._styles) > 2 * len(commands) + MOST_FORGOTTEN:  # A Runner may forget commands.
+        if len(self._styles) > 2 * len(commands) + MAX_FORGOTTEN:  # A Runner may forget commands.
             self._styles = {name: self._styles[name] for name in self._styles if name in commands}
         new = [name for name in commands if name not in self._styles]
         for name, following in zip_longest(new, new[1:]):

@@ -17,7 +17,7 @@ HALT = re.compile(r"(now|soon)(?:,(fail|success|done)=(\d+%?))?")
 
 KINDS = {"fail": "failures", "success": "successes", "done": "ends"}
 
-MOST_SLOTS = 10_000
+MAX_SLOTS = 10_000
 """The number for ``-j 0``, as many as there are items: more processes than a machine runs."""
 
 
@@ -34,7 +34,7 @@ def parse_slots(text: str) -> int:
         return max(1, usable_processors() + int(f"{sign}{number}"))
     if percent:
         return max(1, round(usable_processors() * number / 100))
-    return number or MOST_SLOTS
+    return number or MAX_SLOTS
 
 
 def parse_halt(text: str) -> Halt | None:

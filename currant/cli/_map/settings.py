@@ -12,7 +12,7 @@ from currant._values.policies import Policies
 from currant._values.restart import RestartPolicy
 from currant.cli._ci.reports import captured_for
 from currant.cli._errors import print_error
-from currant.cli._map.parsers import MOST_SLOTS
+from currant.cli._map.parsers import MAX_SLOTS
 from currant.cli._prepare.display import trace_sinks
 from currant.cli._prepare.file_limit import (
     FILES_PER_COMMAND,
@@ -72,7 +72,7 @@ def _slots_and_window(plan: Plan, options: MapOptions) -> tuple[int | None, int]
         may_run = min(WINDOW, wanted or 4 * len(hosts))
         return wanted, max(may_run, min(WINDOW, limit - others))
     allowed = max(1, (limit - others) // FILES_PER_JOB)
-    if allowed < running < MOST_SLOTS:
+    if allowed < running < MAX_SLOTS:
         number = "1 command runs" if allowed == 1 else f"{allowed} commands run"
         print_error(
             f"at most {number} at a time, because few files can be open; "
