@@ -113,7 +113,7 @@ def test_bytes_that_were_returned_count_against_the_bound(make_buffer: MakeBuffe
     buffer.append(batch_of(b"x" * 9_000))
     position, message = take_batch(buffer)
     assert buffer.has_room(batch_of(b"x" * 9_000))
-    buffer.unread(position, message)
+    buffer.put_back(position, message)
     assert not buffer.has_room(batch_of(b"x" * 9_000))
     assert take_all(buffer) == [message]
     assert buffer.has_room(batch_of(b"x" * 9_000))
@@ -138,7 +138,7 @@ def test_returned_batches_keep_the_order(counts: list[int], data: st.DataObject)
             read += lines[:size]
             left.append((position, batch_of(b"".join(lines[size:]))))
         for position, message in data.draw(st.permutations(left)):
-            buffer.unread(position, message)
+            buffer.put_back(position, message)
         rest = [line for _, batch in left for line in batch.data.splitlines(keepends=True)]
         assert rest == [line for batch in take_all(buffer) for line in batch_lines(batch)]
     assert sorted(int(line) for line in read + rest) == list(range(number))
@@ -260,7 +260,7 @@ class Numbered:
             first, *rest = message.data.splitlines(keepends=True)
             message = batch_of(first, message.command)
             if rest:
-                self.buffer.unread(position, batch_of(b"".join(rest), message.command))
+                self.buffer.put_back(position, batch_of(b"".join(rest), message.command))
         self.check(message)
 
     def check(self, message: BatchMessage) -> None:
@@ -319,7 +319,7 @@ def test_returned_batches_are_discarded_first(make_buffer: MakeBuffer) -> None:
     buffer = make_buffer(4)
     buffer.append(batch_of(b"old\n"))
     buffer.append(batch_of(b"new\n"))
-    buffer.unread(*take_batch(buffer))
+    buffer.put_back(*take_batch(buffer))
     buffer.discard_oldest()
     count, last = take_all(buffer)
     assert isinstance(count, Dropped)
@@ -347,7 +347,7 @@ def test_count_of_returned_lines_comes_before_later_events(make_buffer: MakeBuff
     end = Exited("a", Exit(0, None), 1, 0.0)
     buffer.append(end)
     assert buffer.discard_oldest() == end
-    buffer.unread(position, batch)
+    buffer.put_back(position, batch)
     assert buffer.discard_oldest() == batch
     count, event = take_all(buffer)
     assert isinstance(count, Dropped)
@@ -391,7 +391,7 @@ def test_count_comes_after_what_is_left_of_a_batch_being_read(make_buffer: MakeB
     position, _ = take_batch(buffer)
     buffer.discard_oldest()
     buffer.close()
-    buffer.unread(position, batch_of(b"2\n"))
+    buffer.put_back(position, batch_of(b"2\n"))
     rest, count = take_all(buffer)
     assert rest == batch_of(b"2\n")
     assert isinstance(count, Dropped)

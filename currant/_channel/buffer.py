@@ -125,7 +125,7 @@ class Buffer:
         """Undo `begin_reading`."""
         self._fast_lane.end_reading(batch)
 
-    def unread(self, position: Position, batch: Batch) -> None:
+    def put_back(self, position: Position, batch: Batch) -> None:
         """Return what is left of a `batch` that was taken, to be taken again in order."""
         insort(self._set_aside, (position, batch), key=itemgetter(0))
         self._bytes += len(batch.data)

@@ -104,7 +104,7 @@ class Output:
         self._tail = Tail(line_limit)
         self._open_streams = 2
         self._receiving = 0  # how many streams wait for the process
-        self._unread: dict[StreamName, ByteReceiveStream] = {}  # those that no task reads yet
+        self._unstarted: dict[StreamName, ByteReceiveStream] = {}  # those that no task reads yet
         self._shields: list[anyio.CancelScope] = []
         self._is_given_up = False
         self._change = Notifier()
@@ -149,8 +149,10 @@ class Output:
         start_task(tasks, self._read, stderr, "stderr")
         await self._read(stdout, "stdout")
 
-    def expect(self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None) -> None:
-        """Begin to wait for output: call `read_soon` or `end_unread` for each stream.
+    def read_later(
+        self, stdout: ByteReceiveStream | None, stderr: ByteReceiveStream | None
+    ) -> None:
+        """Prepare to read both streams: call `read_soon` or `end_unstarted` for each of them.
 
         This is the other way to `read`, for a caller that learns of the first output.
         """
@@ -162,31 +164,31 @@ class Output:
             if source is None:
                 self._note_end(stream)
             else:
-                self._unread[stream] = source
+                self._unstarted[stream] = source
                 self._receiving += 1
 
     @property
-    def unread(self) -> Collection[StreamName]:
+    def unstarted(self) -> Collection[StreamName]:
         """The streams that no task reads yet."""
-        return self._unread.keys()
+        return self._unstarted.keys()
 
     def read_soon(self, stream: StreamName, tasks: TaskGroup, *, has_begun: bool) -> None:
-        """Have a task in `tasks` read an unread stream to its end, as `read` does.
+        """Have a task in `tasks` read an unstarted stream to its end, as `read` does.
 
         Args:
             stream: the stream.
             tasks: takes the task.
             has_begun: whether there is output already.
         """
-        source = self._unread.pop(stream)
+        source = self._unstarted.pop(stream)
         self._receiving -= 1
         if self.silence is not None:
             self.silence.end_wait(has_output=has_begun)
         start_task(tasks, self._read, source, stream)
 
-    def end_unread(self, stream: StreamName) -> None:
-        """Note that an unread stream has ended without any output."""
-        del self._unread[stream]
+    def end_unstarted(self, stream: StreamName) -> None:
+        """Note that an unstarted stream has ended without any output."""
+        del self._unstarted[stream]
         self._receiving -= 1
         self._note_end(stream)
 

@@ -239,7 +239,7 @@ class Readers(Subscription):
         while iteration.open_batches:
             last = self.close_batch(iteration)
             if (rest := last.rest()) is not None:
-                self._buffer.unread(last.position, rest)
+                self._buffer.put_back(last.position, rest)
         if iteration in self._iterations:
             self._iterations.remove(iteration)
             self.recheck()

@@ -343,7 +343,7 @@ class Attempt:
         # An isinstance of a protocol takes 15 µs.
         is_watched = getattr(process, "watch", None) is not None
         if is_watched and self._announcer.started_nowait(started):
-            self.output.expect(process.stdout, process.stderr)
+            self.output.read_later(process.stdout, process.stderr)
         else:
             start_task(tasks, self._report_start_and_read, started, running)
         self._input.start(process, tasks)
@@ -371,7 +371,7 @@ class Attempt:
 
     async def _wait(self, running: _Running) -> Exit:
         process = running.process
-        if self.output.unread:
+        if self.output.unstarted:
             await self._read_from_first_output(cast("Watched", process), running.tasks)
         end = await process.wait()
         if self._command.leftovers == "wait" and isinstance(process, Outlived):
@@ -389,11 +389,11 @@ class Attempt:
                 for stream in begun:
                     output.read_soon(stream, tasks, has_begun=True)
                 for stream in ended:
-                    output.end_unread(stream)
+                    output.end_unstarted(stream)
         except anyio.ClosedResourceError:  # The launcher was left; the exit tells the rest.
             pass
         finally:
-            for stream in list(output.unread):  # A descendant may still write.
+            for stream in list(output.unstarted):  # A descendant may still write.
                 output.read_soon(stream, tasks, has_begun=False)
 
     async def _report_start_and_read(self, started: Started, running: _Running) -> None:
