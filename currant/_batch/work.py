@@ -27,7 +27,7 @@ from currant._batch.outbox import Outbox
 from currant._batch.tee import Tee
 from currant._channel.channel import Channel
 from currant._channel.discard import Discard
-from currant._process.launcher import Checker, HostTeller, check_place, limits_of
+from currant._process.launcher import Checker, HostReporter, check_place, limits_of
 from currant._supervisor.context import RunnerContext
 from currant._supervisor.failure import Failure, unwrapped
 from currant._supervisor.lifecycle import Lifecycle
@@ -389,13 +389,13 @@ class Work(Generic[T]):
                         stopping.start_soon(self._guarded, running.life.stop_when_killed)
 
     async def _watch_hosts(self, channel: Channel | Discard) -> None:
-        async def tell(message: HostMessage) -> None:
+        async def report(message: HostMessage) -> None:
             if isinstance(message, HostUp):
                 self._use_host()
             await channel.send(message)
 
-        if isinstance(self.launcher, HostTeller):
-            await self.launcher.watch(tell)
+        if isinstance(self.launcher, HostReporter):
+            await self.launcher.watch(report)
 
     def _use_host(self) -> None:
         """Add a slot if a host that has come brings places; the slot adds the others."""

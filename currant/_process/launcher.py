@@ -38,7 +38,7 @@ __all__ = [
     "Examiner",
     "Exchanger",
     "Holder",
-    "HostTeller",
+    "HostReporter",
     "Launcher",
     "Limited",
     "Local",
@@ -263,7 +263,7 @@ class Launcher(Protocol):
     """Starts processes; an async context manager that ends all of them on exit.
 
     One launcher belongs to one Runner.  A launcher may also be a `Checker`, a `Sweeper`, a
-    `HostTeller`, a `Holder` or `Limited`.  Its processes are `Outlived`, in a terminal they are
+    `HostReporter`, a `Holder` or `Limited`.  Its processes are `Outlived`, in a terminal they are
     `Resizable`, and they may be `Local`, `Exchanger`, `Examiner`, `Measured` and `Watched`.
     """
 
@@ -414,7 +414,7 @@ class Sweeper(Protocol):
 
 
 @runtime_checkable
-class HostTeller(Protocol):
+class HostReporter(Protocol):
     """A launcher whose hosts come and go.  A Runner runs `watch` beside its sinks."""
 
     async def launch(self, command: Command, /, *, beside: Process | None = None) -> Process:
@@ -422,11 +422,11 @@ class HostTeller(Protocol):
 
         If `beside` is a process of this launcher, `command` belongs to a probe of that process.
         The command runs on the same host, and takes no place there.  The Runner does not pass
-        `beside` to launchers that are not a `HostTeller`, because they have a single host.
+        `beside` to launchers that are not a `HostReporter`, because they have a single host.
         """
         ...
 
-    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]], /) -> None:
+    async def watch(self, report: Callable[[HostMessage], Awaitable[None]], /) -> None:
         """Send a message for each host that is up, and for each that is lost.
 
         The Runner calls this once, when it has entered the launcher, and cancels the call at its
@@ -434,7 +434,7 @@ class HostTeller(Protocol):
         before its processes fail.  An exception stops all commands, and leaves the Runner's block.
 
         Args:
-            tell: sends a message; waits while readers and sinks are behind, so nothing but this
+            report: sends a message; waits while readers and sinks are behind, so nothing but this
                 call may depend on it.
 
         Cancellation: harmless.

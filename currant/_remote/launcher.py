@@ -194,11 +194,11 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
         """Ask the agent to wait for this program, which will be suspended; see `Holder.hold`."""
         await self.connection.hold()
 
-    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
-        """Call `tell` now, because the host is up, and when it is lost; see `HostTeller.watch`."""
-        await tell(HostUp(self.connection.host, time.time()))
+    async def watch(self, report: Callable[[HostMessage], Awaitable[None]]) -> None:
+        """Report that the host is up, and later that it is lost; see `HostReporter.watch`."""
+        await report(HostUp(self.connection.host, time.time()))
         error = await self.connection.lost()
-        await tell(HostLost(self.connection.host, error, time.time()))
+        await report(HostLost(self.connection.host, error, time.time()))
 
     async def sweep(self, name: str | None = None, grace: float = inf) -> None:
         """End the escapees of a command, or of all; see `Sweeper.sweep`.

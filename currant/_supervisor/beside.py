@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import anyio
 
-from currant._process.launcher import HostTeller
+from currant._process.launcher import HostReporter
 from currant._values.command import Command
 from currant._values.errors import HostLostError
 
@@ -90,8 +90,8 @@ async def run_beside(command: Command, process: Process, launcher: Launcher) -> 
 
 
 async def _launch_beside(command: Command, process: Process, launcher: Launcher) -> Process:
-    if isinstance(launcher, HostTeller):  # Only such a launcher has other places.
-        return await cast("HostTeller", launcher).launch(command, beside=process)
+    if isinstance(launcher, HostReporter):  # Only such a launcher has other places.
+        return await cast("HostReporter", launcher).launch(command, beside=process)
     return await launcher.launch(command)
 
 

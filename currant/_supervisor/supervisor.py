@@ -25,7 +25,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
-from currant._process.launcher import Checker, HostTeller, check_place, limits_of
+from currant._process.launcher import Checker, HostReporter, check_place, limits_of
 from currant._supervisor.beside import with_stop_commands
 from currant._supervisor.dispatcher import Dispatcher
 from currant._supervisor.failure import Failure, is_interrupt, unwrapped
@@ -353,7 +353,7 @@ class Supervisor:
 
     async def _watch_hosts(self) -> None:
         launcher = self._settings.launcher
-        if isinstance(launcher, HostTeller):
+        if isinstance(launcher, HostReporter):
             await launcher.watch(self.channel.send)
 
     async def _limit_time(self, seconds: float) -> None:

@@ -131,12 +131,12 @@ class Pool:
             member.leave()
         self._change.notify_all()
 
-    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
-        """Call `tell` for each host that is up or lost; see `HostTeller.watch`."""
+    async def watch(self, report: Callable[[HostMessage], Awaitable[None]]) -> None:
+        """Call `report` for each host that is up or lost; see `HostReporter.watch`."""
         while True:
             await self._change.wait_for(lambda: bool(self._news))
             while self._news:
-                await tell(self._news.popleft())
+                await report(self._news.popleft())
 
     def _note(self, member: Member) -> None:
         """Note a change of a host; if it is lost, its processes learn that only after this call."""
