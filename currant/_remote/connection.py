@@ -54,10 +54,10 @@ An ssh server drops some of many logins at the same time (MaxStartups, 10 by def
 MAX_IDENTITY = 100
 """The most characters of an identity (two numbers and a UUID), and of a Python version."""
 
-WARNING = re.compile(r"RuntimeWarning: (currant's orphan guard .*)")
+GUARD_WARNING = re.compile(r"RuntimeWarning: (currant's orphan guard .*)")
 """What the agent writes to its stderr if it is not guarded."""
 
-LAST_WORDS = 0.5
+LAST_ERROR_LIMIT = 0.5
 """Seconds to wait for the last error text of a transport that has ended."""
 
 
@@ -127,14 +127,14 @@ class Connection:
         self._processes: dict[int, RemoteProcess] = {}
         self._is_welcome = anyio.Event()
         self._over = anyio.Event()  # no more frames will come
-        self._has_said_all = anyio.Event()
-        self._said_bye = False
+        self._stderr_ended = anyio.Event()
+        self._sent_bye = False
         self._is_ending = False
         self._scopes: list[anyio.CancelScope] = []
         self._persisting = 0  # tasks
         self._change = Notifier()
         self._greeting = Greeting()
-        self._said_at_login = ""
+        self._banner = ""
         self._dying: str | None = None
         self._has_warned = False
         self.agent_pid = 0
@@ -189,7 +189,7 @@ class Connection:
 
     async def close(self) -> None:
         """End all processes, and the agent."""
-        self._said_bye = True
+        self._sent_bye = True
         if self._is_welcome.is_set():
             self.peer.link.send(Kind.BYE)
             with self.peer.expecting():
@@ -207,7 +207,7 @@ class Connection:
         Cancellation: harmless.
         """
         await self._over.wait()
-        if self.peer.lost is None or self._said_bye:
+        if self.peer.lost is None or self._sent_bye:
             await anyio.sleep_forever()
         return HostLostError(self.host, str(self.peer.lost))
 
@@ -250,7 +250,7 @@ class Connection:
         # A transport may need a thread, and the system may permit no more: a RuntimeError.
         except (OSError, RuntimeError) as error:
             raise HostUnreachableError(self.host, str(error)) from error
-        self._has_said_all = anyio.Event()
+        self._stderr_ended = anyio.Event()
         tasks.start_soon(self._persist, self._listen)
         rest = await self._greet(read_fd)
         return Link(read_fd, write_fd), rest
@@ -262,7 +262,7 @@ class Connection:
             while greeting.version is None:
                 data = await read_some(read_fd)
                 if not data:
-                    await self._wait_for_last_words()
+                    await self._wait_for_last_error()
                     raise HostUnreachableError(
                         self.host, self._explain() or "it has closed the connection"
                     )
@@ -302,15 +302,15 @@ class Connection:
             self._change.notify_all()
 
     async def _listen(self) -> None:
-        has_said_all = self._has_said_all
+        stderr_ended = self._stderr_ended
         try:
             await self._transport.listen()
         finally:
-            has_said_all.set()
+            stderr_ended.set()
 
-    async def _wait_for_last_words(self) -> None:
-        with anyio.move_on_after(LAST_WORDS):
-            await self._has_said_all.wait()
+    async def _wait_for_last_error(self) -> None:
+        with anyio.move_on_after(LAST_ERROR_LIMIT):
+            await self._stderr_ended.wait()
 
     async def _read(self, rest: bytes = b"") -> None:
         try:
@@ -320,7 +320,7 @@ class Connection:
             self._lose(plain(f"it does not keep to the protocol: {error}"))
             return
         if not self._over.is_set():
-            await self._wait_for_last_words()
+            await self._wait_for_last_error()
             self._lose(self._explain() or "the connection has ended")
 
     def _explain(self) -> str:
@@ -328,7 +328,7 @@ class Connection:
 
         What was said before the agent has answered, such as a banner, does not explain a loss.
         """
-        said = self._transport.said().removeprefix(self._said_at_login).strip()
+        said = self._transport.said().removeprefix(self._banner).strip()
         return plain("\n".join(filter(None, (self._greeting.noise, said))))
 
     async def _beat(self) -> None:
@@ -351,7 +351,7 @@ class Connection:
 
     def _pass_on_warning(self) -> None:
         """Warn, once, if the agent has warned that no helper would end its commands."""
-        if not self._has_warned and (warning := WARNING.search(self._transport.said())):
+        if not self._has_warned and (warning := GUARD_WARNING.search(self._transport.said())):
             self._has_warned = True
             text = f"on {self.host}: {plain(warning[1])}"
             warnings.warn(text, RuntimeWarning, stacklevel=1)
@@ -446,7 +446,7 @@ class Connection:
         self.cpus = max(1, get(body, "cpus", int)) if "cpus" in body else 1
         if body.get("identity") is not None:
             self.identity = get(body, "identity", str)[:MAX_IDENTITY]
-        self._said_at_login = self._transport.said()
+        self._banner = self._transport.said()
         self.may_have_replaced = False
         self._is_welcome.set()
         # From now on `close` waits for the agent, even if a cancellation of `open` comes next.
