@@ -9,9 +9,7 @@ from __future__ import annotations
 import random
 import re
 import warnings
-from contextlib import suppress
 from itertools import count
-from math import inf
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -21,6 +19,7 @@ from currant._agent.link import Link, read_some
 from currant._agent.spec import encode_spec
 from currant._remote.command_line import OLDEST
 from currant._remote.credit import FIRST_WINDOW
+from currant._remote.hold import Hold
 from currant._remote.peer import Peer
 from currant._remote.process import RemoteOutput, RemoteProcess
 from currant._remote.shipment import Greeting, payload
@@ -118,6 +117,7 @@ class Connection:
     ) -> None:
         self.host = host
         self.peer: Peer
+        self._hold: Hold
         self._transport = transport
         self._heartbeat = heartbeat
         self._has_guard = has_guard
@@ -144,14 +144,14 @@ class Connection:
         self._on_change = on_change or _do_nothing
         self.identity: str | None = None
         self.may_have_replaced = False
-        self.is_held = False
-        self._holds = 0  # calls of `hold`
-        self._held = 0  # those calls after which the agent is told to wait no longer
-        self._releases_at = inf
 
     @property
     def is_dying(self) -> bool:
         return self._dying is not None
+
+    @property
+    def is_held(self) -> bool:
+        return self._hold.is_active
 
     # ---- from the greeting to the end ----
 
@@ -166,6 +166,7 @@ class Connection:
         with anyio.move_on_after(CONNECT_LIMIT):
             link, rest = await self._reach(tasks)
             self.peer = Peer(self.host, link)
+            self._hold = Hold(self.peer)
             tasks.start_soon(self._persist, link.write)
             tasks.start_soon(self._persist, self._read, rest)
             link.send_raw(payload())
@@ -213,21 +214,7 @@ class Connection:
 
     async def hold(self) -> None:
         """Ask the agent to accept any silence, until this program has run for one more interval."""
-        self.is_held = True
-        self._holds += 1
-        try:
-            with suppress(HostLostError):
-                await self.peer.ask(Kind.HOLD, 0, {"held": True}, dict)
-        finally:
-            self._releases_at = anyio.current_time() + self._heartbeat.interval
-
-    async def _release(self) -> None:
-        """Tell the agent that this program has gone on after a hold."""
-        if self._held < self._holds:  # We are about to be stopped once more.
-            return
-        with suppress(HostLostError):
-            await self.peer.ask(Kind.HOLD, 0, {"held": False}, dict)
-            self.is_held = self._held < self._holds
+        await self._hold.begin(self._heartbeat.interval)
 
     async def _reach(self, tasks: TaskGroup) -> tuple[Link, bytes]:
         """Open the transport, and again if the host turns us away; return the link.
@@ -339,9 +326,8 @@ class Connection:
             woken_at = anyio.current_time() + self._heartbeat.interval
             await anyio.sleep(self._heartbeat.interval)
             now = anyio.current_time()
-            if now >= self._releases_at:
-                self._releases_at, self._held = inf, self._holds
-                self._tasks.start_soon(self._persist, self._release)
+            if self._hold.is_over():
+                self._tasks.start_soon(self._persist, self._hold.end)
             # A program that was suspended must first read the frames that came meanwhile.
             was_suspended = now > woken_at + self._heartbeat.interval
             if now > self.peer.link.heard_at + self._heartbeat.lost and not was_suspended:
