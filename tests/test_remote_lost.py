@@ -250,14 +250,14 @@ async def test_escapee_of_a_lost_command_does_not_outlive_its_grace(
 
 async def test_silent_host_is_lost(lifeline: Lifeline) -> None:
     """A suspended agent sends nothing; once it is killed, its guard ends the commands."""
-    heartbeat = Heartbeat(0.05, HOURS)
-    launcher = over_pipe(heartbeat=heartbeat)
+    launcher = over_pipe(heartbeat=Heartbeat(0.05, HOURS))
     with anyio.fail_after(LIMIT):
         async with launcher:
             process = await launcher.launch(holding(lifeline, "it"))
             await wait_for(lifeline, "it")
             os.kill(launcher.connection.agent_pid, SIGSTOP)
-            heartbeat.lost = 0.3  # Before, a busy machine would be lost.
+            # Before, a busy machine would be lost.
+            launcher.connection._heartbeat = Heartbeat(0.05, 0.3)
             with pytest.raises(HostLostError, match=r"it was silent for 0\.3 s"):
                 await process.wait()
     await wait_for_end(lifeline)

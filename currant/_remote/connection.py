@@ -10,7 +10,7 @@ import random
 import re
 import warnings
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
@@ -60,19 +60,18 @@ LAST_ERROR_LIMIT = 0.5
 """Seconds to wait for the last error text of a transport that has ended."""
 
 
-class Heartbeat:
+class Heartbeat(NamedTuple):
     """How soon a driver and an agent notice each other's silence; all times in seconds.
 
-    Args:
+    Attributes:
         interval: the time between two pings of the driver.
         lost: the time without a frame after which the host counts as lost.
         silence: the time without a frame after which the driver counts as gone.
     """
 
-    def __init__(self, interval: float = 2.0, lost: float = 6.0, silence: float = 30.0) -> None:
-        self.interval = interval
-        self.lost = lost
-        self.silence = silence
+    interval: float = 2.0
+    lost: float = 6.0
+    silence: float = 30.0
 
 
 class Connection:
