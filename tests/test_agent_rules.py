@@ -20,7 +20,8 @@ from currant._agent.questions import Questions
 from currant._agent.spec import decode_spec, encode_spec
 from currant._remote.credit import FIRST_WINDOW, LARGEST_WINDOW, SHORT, Budget, Window
 from currant._remote.peer import END_LIMIT, Peer
-from currant._remote.process import SMALL, RemoteProcess
+from currant._remote.process import RemoteProcess
+from currant._remote.streams import SMALL
 from currant._values.launch_spec import SILENT, LaunchSpec
 from currant._values.limits import Limits
 from tests.agents import over_pipe

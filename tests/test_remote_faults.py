@@ -505,7 +505,7 @@ async def test_host_that_never_ends_the_output_of_an_exited_command_is_lost(
 ) -> None:
     """The host answers pings, and there is nothing left to stop, so no kill would help."""
     monkeypatch.setattr("currant._remote.peer.END_LIMIT", 0.05)
-    monkeypatch.setattr("currant._remote.process.END_OF_OUTPUT", 0.05)
+    monkeypatch.setattr("currant._remote.streams.END_OF_OUTPUT", 0.05)
     transport = HostileTransport()
     launcher = RemoteLauncher("h1", transport, heartbeat=Heartbeat(0.01, LIMIT))
     success = {"code": 0, "signal": None, "stopped": False, "forced": False}

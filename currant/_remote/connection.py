@@ -21,7 +21,7 @@ from currant._remote.command_line import OLDEST
 from currant._remote.credit import FIRST_WINDOW
 from currant._remote.hold import Hold
 from currant._remote.peer import Peer
-from currant._remote.process import RemoteOutput, RemoteProcess
+from currant._remote.process import RemoteProcess
 from currant._remote.shipment import Greeting, payload
 from currant._remote.words import plain
 from currant._synchronization import Notifier, keep_interrupts_out
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from currant._remote.streams import RemoteOutput
     from currant._remote.transport import Transport
     from currant._values.launch_spec import LaunchSpec
 

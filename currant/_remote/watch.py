@@ -5,7 +5,7 @@ It stands for the same as `currant._process.watch.Watch`, and spares a task for 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from currant._process.launcher import Activity
 
@@ -14,24 +14,11 @@ if TYPE_CHECKING:
 
     import anyio
 
+    from currant._remote.streams import RemoteOutput
     from currant._synchronization import Notifier
     from currant._values.lines import StreamName
 
 __all__ = ["RemoteWatch"]
-
-
-class Source(Protocol):
-    """An output stream of a process on another host."""
-
-    @property
-    def has_begun(self) -> bool:
-        """Whether there are bytes to receive."""
-        ...
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the stream has ended, and nothing is left to receive."""
-        ...
 
 
 class RemoteWatch:
@@ -44,10 +31,10 @@ class RemoteWatch:
     """
 
     def __init__(
-        self, exited: anyio.Event, streams: Mapping[StreamName, Source], change: Notifier
+        self, exited: anyio.Event, streams: Mapping[StreamName, RemoteOutput], change: Notifier
     ) -> None:
         self._exited = exited
-        self._streams: dict[StreamName, Source] = dict(streams)
+        self._streams: dict[StreamName, RemoteOutput] = dict(streams)
         self._change = change
 
     async def next(self) -> Activity:
