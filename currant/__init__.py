@@ -10,7 +10,9 @@ a kill throws.
 Everything else stands on top: `sinks` write the output, `ready` has probes, `hosts` runs commands
 on other machines (`_remote`, `_agent`), `config` reads ``currant.toml``, `stack` lets other
 programs talk to a Runner, `view` has the status line and the keys, and `cli` is the command line.
-`blocking` is a Runner for code without an event loop, and `pytest_plugin` has fixtures for tests.
+`blocking` is a Runner for code without an event loop, `pytest_plugin` has fixtures for tests, and
+`testing` a launcher without processes.  `_mcp` has tools for agents, and `_timeline` a page from a
+trace.
 The docstring of each package says in which order to read its modules.
 
 The modules are imported when their names are first used, so a program that only talks to a running

@@ -189,6 +189,15 @@ def test_every_module_has_a_docstring() -> None:
     assert [module.__name__ for module in modules if not module.__doc__] == []
 
 
+def test_every_package_names_its_modules() -> None:
+    """The docstring of a package says what is in it, unless the package imports from the module."""
+    for init in Path(currant.__file__).parent.rglob("__init__.py"):
+        modules = {path.stem for path in init.parent.glob("*.py")} - {"__init__", "__main__"}
+        packages = {path.parent.name for path in init.parent.glob("*/__init__.py")}
+        named = set(re.findall(r"\w+", init.read_text()))
+        assert (modules | packages) - named == set(), init
+
+
 @pytest.mark.parametrize("name", sorted(set(currant.__all__) - {"PIPE"}))  # subprocess's
 def test_every_public_name_is_documented(name: str) -> None:
     """A class or function has its own docstring; another value has one below its assignment."""

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-_RESTORED = {getattr(signals, name, None) for name in ("SIGPIPE", "SIGXFZ", "SIGXFSZ")}
+_RESTORED = {getattr(signals, name, None) for name in ("SIGPIPE", "SIGXFSZ")}
 """The signals that `subprocess` restores."""
 
 _NUMBERS = tuple(number for number in range(1, signals.NSIG) if number not in _RESTORED)

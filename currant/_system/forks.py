@@ -7,12 +7,12 @@ does not.
 
 So each object that has descriptors passes itself to `close_in_forks`, and the child of a fork calls
 `close_in_fork` on each of them.  The method must not unregister them from the event loop, because
-the child shares the epoll of its parent.  The object must not signal or close
-anything later: in the child, its numbers belong to other files.
+the child shares the epoll of its parent.  The object must not signal or close anything later: in
+the child, its numbers belong to other files.
 
-Another thread may fork at any moment.  While a thread holds `no_fork`, all forks wait, so
-do not await while you hold it.  A thread holds the lock while it opens and notes a descriptor, and
-while it closes and forgets one.
+Another thread may fork at any moment.  While a thread holds `no_fork`, all forks wait, so do not
+await while you hold it.  A thread holds the lock while it opens and notes a descriptor, and while
+it closes and forgets one.
 """
 
 from __future__ import annotations

@@ -9,7 +9,8 @@ Each `Runner` here drives a `currant.Runner` in an event loop in a thread of its
     print(result.exit)  # exit code 0
 
 To read the package: `_caller` makes the calls of one thread in the event loop, `_callers` those of
-all threads; `_background` starts the event loop; `_runner` has the block, and `_job` the commands.
+all threads, and a thread waits by `_waiting`; `_background` starts the event loop; `_runner` has
+the block, `_commands` prepares the commands, and `_job` is one of them.
 """
 
 from currant.blocking._job import Job

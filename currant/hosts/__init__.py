@@ -4,8 +4,10 @@ Begin with the values: `_host` describes one host, `_lists` reads lists of hosts
 the options of all hosts, and `_transports` and `_dask` are the ways to hosts.
 
 `_hosts` is the launcher.  While it is entered, it has a `_pool` with one `_member` for each host.
-The members take `_turns` to connect.  `_placement` decides which command runs on which host, and is
-pure; `_places` lets tasks wait for its decisions.
+The members take `_turns` to connect; in a worker of Dask, `_dask_actor` runs the agent.
+`_placement` decides which command runs on which host, and is pure; `_places` lets tasks wait for
+its decisions.  `_avoided` and `_unswept` remember on which hosts a command must not run again, and
+on which it may have left escapees.
 
 The rest are single steps: `_check` looks up programs before anything starts, `_spec` adds variables
 and the working directory of a host to a command, `_process` gives a place back at the end of a

@@ -10,9 +10,9 @@ processes of one fixture, `_definitions` finds commands in ``currant.toml``, `_d
 processes end by themselves, `_log` writes the output to files, and `_reports` adds to the reports.
 `_plain_imports` makes the first import faster.
 
-`_shared_processes` has the processes that several workers use.  Each is a `SharedJob` in the stack
-of a keeper (`_keeper`, `_keeper_files`, `_keeper_stack`, `_killed_keepers`), or with
-``--currant-keep`` in that of the project (`_project_stack`, `_keeping`).
+`_shared_processes` has the processes that several workers use.  Each is a `_shared_job` in a
+`_shared_stack`: that of a keeper (`_keeper`, `_keeper_files`, `_keeper_stack`, `_killed_keepers`),
+or with ``--currant-keep`` that of the project (`_project_stack`, `_keeping`).
 """
 
 from __future__ import annotations

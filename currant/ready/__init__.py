@@ -16,7 +16,8 @@ most 60 s, of which a single check may take 5 s.  Once the command is ready, `Co
 checked every 5 s, and a single check may take 1 s: in `Command.alive`, `timeout` limits a single
 check.
 
-To read the package: each kind of probe has a module, and `_waiting` has what they share.  The
+To read the package: each kind of probe has a module, and `_waiting` has what they share.  Probes of
+servers also share `_arguments` and `_server`, and `_http_check` is the check of `http`.  The
 modules are imported when their names are first used: most programs need one kind of probe.
 """
 

@@ -6,8 +6,9 @@ in this order:
 1. `_folder` finds the socket for the folder of a project, and lets one stack of a folder run.
 2. `_protocol` has the requests, as values and as lines.
 3. `_history` keeps the last output of each command.
-4. `_control` carries out requests; `_reload` compares configurations for it, and `_description`
-   says how each command is.
+4. `_control` carries out requests, on the `_commands`.  `_needs` says which commands start
+   together, `_waiting` waits for them, and `_description` says how each command is.  `_reloading`
+   does what the configuration says now, by a comparison of `_reload`.
 5. `_server` accepts clients.  Each `_connected_client` has one `_conversation`, over a `_stream`.
    `_client` is the other end.
 6. `_times` has times in the form that people read and write.
