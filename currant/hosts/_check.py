@@ -49,10 +49,10 @@ class Findings:
 
 def likeness(command: LaunchSpec) -> str:
     """Return a text that is the same for commands for which a look-up has the same answer."""
-    fields = {name: getattr(command, name) for name in _DECISIVE}
+    values = {name: getattr(command, name) for name in _DECISIVE}
     if isinstance(command.stdin, bytes):
-        fields["stdin"] = b""
-    return f"{command.argv[0]!r} {fields!r}"
+        values["stdin"] = b""
+    return f"{command.argv[0]!r} {values!r}"
 
 
 def group_alike(commands: Iterable[LaunchSpec]) -> list[list[LaunchSpec]]:
