@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from currant._process.local import LocalLauncher
-from currant._supervisor.beside import with_stop_commands
 from currant._supervisor.job import Job, life_of
 from currant._supervisor.runner import Runner
-from currant._supervisor.up import until_up
+from currant._supervisor.side_commands import with_stop_commands
+from currant._supervisor.startup import until_up
 from currant._values.command import PIPE, single_command
 
 if TYPE_CHECKING:

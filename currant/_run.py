@@ -13,7 +13,7 @@ from anyio.lowlevel import current_token
 from currant._process.launcher import check_launcher, check_place
 from currant._process.local import LocalLauncher
 from currant._process.shared_guard import shared_guard
-from currant._supervisor.alone import run_alone
+from currant._supervisor.run_alone import run_alone
 from currant._supervisor.runner import Runner
 from currant._system.groups import require_posix
 from currant._values.command import PIPE, Command, as_command, single_command

@@ -38,7 +38,7 @@ from currant import (
 )
 from currant._channel import channel
 from currant._channel.track import CHUNK_OVERHEAD, KEPT
-from currant._supervisor import until as until_module
+from currant._supervisor import job_conditions
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.streams import read_all
@@ -994,7 +994,7 @@ async def test_interrupt_leaves_until_unwrapped(monkeypatch: pytest.MonkeyPatch)
     async def is_idle(*_: object) -> None:
         raise Interrupt
 
-    monkeypatch.setattr(until_module, "_wait_for_silence", is_idle)
+    monkeypatch.setattr(job_conditions, "_wait_for_silence", is_idle)
     async with open_process(FOREVER) as job:
         with pytest.raises(Interrupt):
             await job.until("idle", idle=1)

@@ -36,7 +36,7 @@ from currant import (
     ready,
 )
 from currant._process.exchange import exchange
-from currant._supervisor.up import why_unready
+from currant._supervisor.startup import why_unready
 from currant._values.exchange import Answer, Owner
 from currant.testing import FakeLauncher, FakeProcess, Script
 from tests.lifeline import Gate

@@ -17,8 +17,8 @@ from currant._channel.expectation import Expectation
 from currant._channel.output_stream import OutputStream
 from currant._channel.track import Place
 from currant._channel.transcript_lines import LineIterator, TranscriptLines
+from currant._supervisor.job_conditions import check_conditions, first_of
 from currant._supervisor.job_input import InputStream, JobInput
-from currant._supervisor.until import check_conditions, first_of
 from currant._values.checks import PATTERN_ERRORS, check_seconds, naming
 from currant._values.command import flush_after_of
 from currant._values.errors import CommandError, ExpectError
@@ -29,8 +29,8 @@ from currant._values.lines import STREAMS, StreamName
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from currant._supervisor.job_conditions import JobCondition
     from currant._supervisor.lifecycle import Lifecycle
-    from currant._supervisor.until import JobCondition
     from currant._values.excerpt import Excerpt
 
 __all__ = ["Conversation"]

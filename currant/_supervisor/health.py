@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint
 
 from currant._process.exchange import exchange
 from currant._process.launcher import Examiner, Exchanger
-from currant._supervisor.beside import command_beside, name_of_probes, run_beside
+from currant._supervisor.side_commands import command_beside, name_of_probes, run_beside
 from currant._synchronization import start_task
 from currant._system.file_states import FileStates
 from currant._values.errors import NotReadyError, TimeLimitError, UnresponsiveError

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, get_args
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from currant._supervisor.conversation import Conversation
+from currant._supervisor.job_conditions import not_ready_error, until_ready
 from currant._supervisor.job_input import JobInput
-from currant._supervisor.until import not_ready_error, until_ready
 from currant._values.checks import check_choice, checked_signal, naming
 from currant._values.errors import CommandError
 from currant._values.launch_spec import Pty, SignalTarget
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from currant._supervisor.job_conditions import JobCondition
     from currant._supervisor.lifecycle import JobState, Lifecycle
-    from currant._supervisor.until import JobCondition
     from currant._values.command import Command
     from currant._values.excerpt import Excerpt
     from currant._values.lines import Line, StreamName

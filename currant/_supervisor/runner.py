@@ -16,8 +16,8 @@ from currant._process.launcher import check_launcher
 from currant._process.local import LocalLauncher
 from currant._supervisor.job import Job
 from currant._supervisor.sink_tasks import checked_sinks
+from currant._supervisor.startup import until_up
 from currant._supervisor.supervisor import Settings, Supervisor
-from currant._supervisor.up import until_up
 from currant._synchronization import KillBarrier
 from currant._system.groups import require_posix
 from currant._values.checks import (

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from currant._supervisor.beside import command_beside, name_of_stop, run_beside
+from currant._supervisor.side_commands import command_beside, name_of_stop, run_beside
 from currant._values.errors import HostLostError, LaunchError
 
 if TYPE_CHECKING:

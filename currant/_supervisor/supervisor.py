@@ -26,9 +26,9 @@ from anyio.lowlevel import checkpoint
 from currant._channel.channel import Channel
 from currant._channel.unread import UnreadWarner
 from currant._process.launcher import Checker, HostReporter, check_place, limits_of
-from currant._supervisor.beside import with_stop_commands
 from currant._supervisor.dispatcher import Dispatcher
 from currant._supervisor.failure import Failure, is_interrupt, unwrapped
+from currant._supervisor.side_commands import with_stop_commands
 from currant._supervisor.sink_tasks import SinkTasks
 from currant._supervisor.sweep import FinalSweep
 from currant._synchronization import HomeLoop

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, cast
 import anyio
 
 from currant._process.launcher import Sweeper
-from currant._supervisor.beside import name_of_probes, name_of_stop
 from currant._supervisor.health import has_checks
+from currant._supervisor.side_commands import name_of_probes, name_of_stop
 from currant._values.errors import CannotStopError
 
 if TYPE_CHECKING:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from currant._supervisor.up import until_up, why_unready
+from currant._supervisor.startup import until_up, why_unready
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator
 
     from currant._supervisor.job import Job as AsyncJob
+    from currant._supervisor.job_conditions import JobCondition
     from currant._supervisor.lifecycle import JobState
-    from currant._supervisor.until import JobCondition
     from currant._values.command import Command
     from currant._values.excerpt import Excerpt
     from currant._values.launch_spec import SignalTarget

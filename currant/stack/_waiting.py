@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from currant._supervisor.up import until_up_or_ended
+from currant._supervisor.startup import until_up_or_ended
 from currant._values.errors import DependencyError, LaunchError, NotReadyError, with_lines
 from currant._values.results import end_of
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from currant._supervisor.job import life_of
+from currant._supervisor.job_conditions import not_ready_error, until_ready
 from currant._supervisor.readiness import is_met
-from currant._supervisor.until import not_ready_error, until_ready
 from currant._values.errors import DependencyError, LaunchError, NotReadyError
 
 if TYPE_CHECKING:
