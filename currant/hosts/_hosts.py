@@ -47,10 +47,10 @@ if TYPE_CHECKING:
     from typing import Self, TypeGuard
 
     from currant._process.launcher import Process
-    from currant._process.local import LocalLauncher
     from currant._values.checks import StrOrPath
     from currant._values.messages import HostMessage
     from currant.hosts._host import HostInfo
+    from currant.hosts._member import HostLauncher
     from currant.hosts._placement import Place
 
 __all__ = ["Hosts", "HostsOptions", "as_hosts"]
@@ -375,7 +375,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         pool: Pool,
         place: Place,
         name: str,
-        launcher: LocalLauncher | RemoteLauncher,
+        launcher: HostLauncher,
         *,
         is_lost: bool,
     ) -> None:
@@ -420,7 +420,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         launchers = self._unswept.take(name)
         errors: list[CannotStopError] = []
 
-        async def sweep_one(launcher: LocalLauncher | RemoteLauncher) -> None:
+        async def sweep_one(launcher: HostLauncher) -> None:
             try:
                 await launcher.sweep(name, grace)
             except CannotStopError as error:
@@ -466,7 +466,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         self,
         command: LaunchSpec,
         member: Member,
-        launcher: LocalLauncher | RemoteLauncher,
+        launcher: HostLauncher,
         gpus: tuple[str, ...] | None,
         on_close: OnClose,
     ) -> PlacedProcess:
@@ -487,7 +487,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         self._fence.raise_until(name, connection.host, end, needs)
 
 
-def _may_still_run_commands(launcher: LocalLauncher | RemoteLauncher) -> TypeGuard[RemoteLauncher]:
+def _may_still_run_commands(launcher: HostLauncher) -> TypeGuard[RemoteLauncher]:
     """Return whether a host was lost before its agent reported that all commands have ended."""
     if not isinstance(launcher, RemoteLauncher):
         return False

@@ -7,7 +7,7 @@ import platform
 from contextlib import AsyncExitStack, suppress
 from enum import Enum
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import anyio
 
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from currant.hosts._settings import Settings
     from currant.hosts._turns import Turns
 
-__all__ = ["Member", "State"]
+__all__ = ["HostLauncher", "Member", "State"]
 
 
 LONGEST_DELAY = 30.0
 """The most seconds between two tries to connect to a host that was lost."""
+
+HostLauncher: TypeAlias = LocalLauncher | RemoteLauncher
+"""The launcher of the processes on one host."""
 
 
 class State(Enum):
@@ -86,7 +89,7 @@ class Member:
     ) -> None:
         self.host = host
         self.state = State.AWAITED
-        self.launcher: LocalLauncher | RemoteLauncher | None = None
+        self.launcher: HostLauncher | None = None
         self.error: HostLostError | None = None
         self._settings = settings
         self._turns = turns
@@ -207,7 +210,7 @@ class Member:
 
     # ---- changes of the state ----
 
-    def _note_up(self, launcher: LocalLauncher | RemoteLauncher) -> None:
+    def _note_up(self, launcher: HostLauncher) -> None:
         self.launcher, self.error = launcher, None
         self._enter(State.UP)
 
