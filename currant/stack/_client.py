@@ -18,7 +18,7 @@ from currant.stack._reload import Difference
 from currant.stack._stream import StackStream
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping, Sequence
+    from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
     from typing import Self
 
     from currant._values.exit import Exit
@@ -206,8 +206,7 @@ class StackClient:
 
         Cancellation: a part of the data may have been written.
         """
-        for begin in range(0, len(data), MAX_INPUT):
-            part = base64.b64encode(data[begin : begin + MAX_INPUT]).decode()
+        for part in _parts_of(data):
             await self._ask({"request": "send", "name": name, "data": part})
 
     async def logs(
@@ -350,8 +349,7 @@ class Attachment:
 
     async def send(self, data: bytes) -> None:
         """Type `data`.  Cancellation: a part may have been typed."""
-        for begin in range(0, len(data), MAX_INPUT):
-            part = base64.b64encode(data[begin : begin + MAX_INPUT]).decode()
+        for part in _parts_of(data):
             await self._connection.send_line({"data": part})
 
     async def resize(self, rows: int, columns: int) -> None:
@@ -415,6 +413,12 @@ class _Connection:
             self._lines.feed(await self._stream.receive())
         except (anyio.EndOfStream, anyio.BrokenResourceError) as error:
             raise StackError(f"the stack of {self._folder} has ended") from error
+
+
+def _parts_of(data: bytes) -> Iterator[str]:
+    """Yield input in base64, in parts that fit into a request."""
+    for begin in range(0, len(data), MAX_INPUT):
+        yield base64.b64encode(data[begin : begin + MAX_INPUT]).decode()
 
 
 def _error(received: Mapping[str, object]) -> StackError:

@@ -258,9 +258,8 @@ class Claim:
         except OSError as error:
             raise StackFolderError(self.paths.lock, error.strerror or str(error)) from error
         self._remove_stale()
-        with suppress(
-            OSError
-        ):  # The disk is full; then the refusal of another stack lacks the pid.
+        # If the disk is full, the refusal of another stack lacks the pid.
+        with suppress(OSError):
             os.ftruncate(self._lock, 0)
             os.write(self._lock, b"%d" % os.getpid())
 
