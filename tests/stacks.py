@@ -11,9 +11,9 @@ import anyio
 
 from currant import Command, Runner
 from currant.stack import StackClient
+from currant.stack._configuration import Configuration
 from currant.stack._folder import Claim
 from currant.stack._history import KEPT, History
-from currant.stack._reload import Configuration
 from currant.stack._server import StackServer
 from currant.stack._stream import StackStream
 

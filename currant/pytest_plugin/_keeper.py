@@ -21,9 +21,9 @@ from currant._supervisor.runner import Runner
 from currant.pytest_plugin._keeper_files import LISTENING, KeeperFiles
 from currant.pytest_plugin._killed_keepers import remove_files_of_killed_keepers
 from currant.sinks import DirectorySink
+from currant.stack._configuration import Configuration
 from currant.stack._folder import Claim
 from currant.stack._history import History
-from currant.stack._reload import Configuration
 from currant.stack._server import StackServer
 
 if TYPE_CHECKING:

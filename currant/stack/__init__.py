@@ -8,13 +8,14 @@ in this order:
 3. `_history` keeps the last output of each command.
 4. `_control` carries out requests, on the `_commands`.  `_needs` says which commands start
    together, `_waiting` waits for them, and `_description` says how each command is.  `_reloading`
-   does what the configuration says now, by a comparison of `_reload`.
+   reads the `_configuration` again, and does what it says now.
 5. `_server` accepts clients.  Each `_connected_client` has one `_conversation`, over a `_stream`.
    `_client` is the other end.
 6. `_times` has times in the form that people read and write.
 """
 
 from currant.stack._client import Attachment, CommandInfo, Listing, StackClient
+from currant.stack._configuration import Difference
 from currant.stack._errors import (
     ErrorKind,
     NoStackError,
@@ -25,7 +26,6 @@ from currant.stack._errors import (
     StackRunningError,
 )
 from currant.stack._folder import StackInfo
-from currant.stack._reload import Difference
 
 __all__ = [
     "Attachment",

@@ -11,10 +11,10 @@ import anyio
 
 from currant._values.errors import CurrantError
 from currant._values.wire import decode, decode_exit
+from currant.stack._configuration import Difference
 from currant.stack._errors import NoStackError, ProtocolVersionError, RequestError, StackError
 from currant.stack._folder import StackInfo, find_stack
 from currant.stack._protocol import MAX_REQUEST, VERSION, LineBuffer, encode, parse_object
-from currant.stack._reload import Difference
 from currant.stack._stream import StackStream
 
 if TYPE_CHECKING:

@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from currant._supervisor.job import Job
     from currant._supervisor.runner import Runner
     from currant._values.results import Result
+    from currant.stack._configuration import Configuration, Difference
     from currant.stack._description import Description
     from currant.stack._history import History
     from currant.stack._protocol import Down, Reload, Restart, Send, Signal, Start, Stop, Wait
-    from currant.stack._reload import Configuration, Difference
 
 __all__ = ["Answer", "Control"]
 

@@ -40,11 +40,11 @@ if TYPE_CHECKING:
 
     from currant._supervisor.job import Job
     from currant._values.messages import BatchMessage
+    from currant.stack._configuration import Difference
     from currant.stack._connected_client import ConnectedClient
     from currant.stack._control import Control
     from currant.stack._folder import StackInfo
     from currant.stack._protocol import Request
-    from currant.stack._reload import Difference
 
 __all__ = ["Conversation"]
 

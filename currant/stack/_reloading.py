@@ -12,9 +12,9 @@ from anyio import to_thread
 from currant._values.dependencies import in_order
 from currant._values.errors import CurrantError
 from currant.stack._commands import unknown_name
+from currant.stack._configuration import by_name, difference
 from currant.stack._errors import RequestError
 from currant.stack._needs import replicas_of, skipped_dependents, with_needs
-from currant.stack._reload import by_name, difference
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from currant._supervisor.job import Job
     from currant._values.command import Command
     from currant.stack._commands import Commands
-    from currant.stack._reload import Configuration, Difference
+    from currant.stack._configuration import Configuration, Difference
 
 __all__ = ["Reloading"]
 

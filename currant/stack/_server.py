@@ -35,9 +35,9 @@ if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
     from currant._supervisor.runner import Runner
+    from currant.stack._configuration import Configuration
     from currant.stack._folder import Claim, StackInfo
     from currant.stack._history import History
-    from currant.stack._reload import Configuration
 
 __all__ = ["StackServer"]
 

@@ -9,7 +9,7 @@ import click
 
 from currant._values.printable import printable
 from currant.cli._clients.ask import ask_stack, folder_option, show_problems
-from currant.stack._reload import Difference
+from currant.stack._configuration import Difference
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

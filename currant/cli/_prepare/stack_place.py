@@ -9,8 +9,8 @@ from typing import IO, TYPE_CHECKING, cast
 
 from currant.cli._prepare.display import LOG_BACKUPS
 from currant.sinks._log_file import LogFile
+from currant.stack._configuration import Configuration, by_name
 from currant.stack._history import History
-from currant.stack._reload import Configuration, by_name
 from currant.stack._server import StackServer
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The difference between two readings of the configuration, for ``currant reload``."""
+"""The source of the commands of a stack, and the difference between two readings of it."""
 
 from __future__ import annotations
 
