@@ -18,6 +18,7 @@ from currant import Runner
 from currant.cli._prepare.stack_place import RotatedFile
 from currant.sinks import ConsoleSink, DirectorySink, JSONSink, SinkWarning, WriterSink
 from currant.sinks import _spool as spool
+from currant.sinks import _temporary as temporary
 from tests.clis import CURRANT, environment
 from tests.playing import Messages, err, exited, out, play, started
 from tests.waiting import LIMIT
@@ -296,7 +297,7 @@ async def test_group_without_room_is_shown_in_parts(
     def refuse(**_: object) -> Any:
         return os.fdopen(os.open("/dev/full", os.O_RDWR), "r+b", buffering=0)
 
-    monkeypatch.setattr(spool, "TemporaryFile", refuse)
+    monkeypatch.setattr(temporary, "TemporaryFile", refuse)
     monkeypatch.setattr(spool, "MAX_IN_MEMORY", 2 * spool.BYTES_PER_BATCH + 5)
     messages: list[BatchMessage] = [
         *(out("a", f"{number}\n".encode()) for number in range(5)),

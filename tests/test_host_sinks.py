@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tempfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -23,6 +22,7 @@ from currant import (
 )
 from currant.sinks import ConsoleSink, DirectorySink, JSONSink, SinkWarning
 from currant.sinks import _same as same_module
+from currant.sinks import _temporary as temporary_module
 from tests.playing import err, exited, out, play
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ async def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_equal_outputs_take_the_room_of_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand hosts that have the same output at the end need no disk."""
     monkeypatch.setattr(same_module, "MAX_IN_MEMORY", 1000)
-    monkeypatch.setattr(tempfile, "TemporaryFile", None)
+    monkeypatch.setattr(temporary_module, "TemporaryFile", None)
     commands = [on(f"n[{i}]".replace("[", "").replace("]", "")) for i in range(1000)]
     messages = [message for each in commands for message in ran(each, b"x" * 400 + b"\n")]
     text, _ = await shown(messages, commands, mode="same")
@@ -340,7 +340,7 @@ async def test_full_disk_loses_no_output(monkeypatch: pytest.MonkeyPatch, tmp_pa
     def fail(**options: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(same_module, "TemporaryFile", fail)
+    monkeypatch.setattr(temporary_module, "TemporaryFile", fail)
     command = on("a")
     messages = ran(command, b"0123456789\n") + ran(command, b"0123456789\n")
     with pytest.warns(SinkWarning, match="No space left on device; all of it is held in memory"):

@@ -9,8 +9,9 @@ commands wait.
 To read the package: `_threaded` is the base of the sinks, `_files` writes bytes to files, and
 `_log_file` appends to a file that may fail.  `_formatter` turns messages into text, with
 `_templates` (labels and texts), `_events` (a description of each message), `_line_writer`,
-`_control` (which control sequences pass), `_colors`, `_progress`, `_spool`, `_tail` (the last lines
-of a command), `_same` (equal output of many hosts) and `_live` (whether a person watches).
+`_control` (which control sequences pass), `_colors`, `_progress`, `_spool` and `_temporary` (output
+that waits on disk), `_tail` (the last lines of a command), `_same` (equal output of many hosts) and
+`_live` (whether a person watches).
 `_trace_timeline` turns messages into the events of a trace, with `_trace_track`, `_trace_usage`,
 `_rates` and `_trace_events`.
 

@@ -11,9 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from math import inf
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
-from weakref import finalize
 
 from currant._values.errors import LaunchError
 from currant._values.host_names import natural_key, without_host
@@ -21,6 +19,7 @@ from currant._values.messages import Exited, Started
 from currant._values.results import lost_host
 from currant._values.state import QUEUED, state_after
 from currant.sinks._events import fate_of
+from currant.sinks._temporary import temporary_file, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -203,9 +202,7 @@ class SameOutput:
     def _move_to_disk(self) -> None:
         try:
             if self._disk is None:
-                # Without a buffer of its own, the file has no error to report when it is closed.
-                self._disk = TemporaryFile(buffering=0)  # noqa: SIM115 - closed by `finalize`
-                finalize(self, self._disk.close)  # Also if the sink is cancelled.
+                self._disk = temporary_file(self)
             for chunk in list(self._in_memory):
                 self._write(self._disk, chunk)
         except OSError:
@@ -214,9 +211,8 @@ class SameOutput:
 
     def _write(self, disk: FileIO, chunk: _Chunk) -> None:
         assert chunk.data is not None
-        begin, written = disk.seek(0, 2), 0
-        while written < len(chunk.data):
-            written += disk.write(memoryview(chunk.data)[written:])
+        begin = disk.seek(0, 2)
+        write_all(disk, chunk.data)
         self._size -= len(chunk.data)
         chunk.begin, chunk.size, chunk.data = begin, len(chunk.data), None
         self._in_memory.discard(chunk)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pickle
-from tempfile import TemporaryFile
 from typing import TYPE_CHECKING, cast
-from weakref import finalize
+
+from currant.sinks._temporary import temporary_file, write_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,12 +63,8 @@ class OutputSpool:
             OSError: the disk has no room.  The spool holds all batches, but takes no more.
         """
         if self._disk is None:
-            # Without a buffer of its own, the file has no error left to report when it is closed.
-            self._disk = TemporaryFile(buffering=0)  # noqa: SIM115 - closed by `finalize`
-            finalize(self, self._disk.close)  # This closes the file also if the sink is cancelled.
+            self._disk = temporary_file(self)
         block = pickle.dumps(self._batches)
-        written = 0
-        while written < len(block):
-            written += self._disk.write(memoryview(block)[written:])
+        write_all(self._disk, block)
         self._blocks.append(len(block))
         self._batches, self.in_memory = [], 0
