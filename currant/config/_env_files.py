@@ -12,7 +12,9 @@ from currant._values.errors import CommandError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["read_env_files"]
+__all__ = ["read_default_env_file", "read_env_files"]
+
+DEFAULT_FILE = ".env"
 
 MAX_BYTES = 1 << 20
 """The most bytes of a file of variables: more would not fit into the environment of a process."""
@@ -33,6 +35,16 @@ def read_env_files(paths: Iterable[str]) -> dict[str, str]:
     for path in paths:
         variables |= _read_env_file(path)
     return variables
+
+
+def read_default_env_file(folder: str) -> dict[str, str]:
+    """Return the variables that the file ``.env`` in a folder sets; none if there is no file.
+
+    Raises:
+        CommandError: as for `read_env_files`.
+    """
+    path = os.path.join(folder, DEFAULT_FILE)
+    return _read_env_file(path) if os.path.exists(path) else {}
 
 
 def _read_env_file(path: str) -> dict[str, str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from currant._values.dependencies import in_order, loops_in
 from currant._values.errors import MissingExtraError
 from currant.config._documents import Document, merged, read_document
-from currant.config._env_files import read_env_files
+from currant.config._env_files import read_default_env_file, read_env_files
 from currant.config._find import find_config, local_config
 from currant.config._problems import ConfigError, Place, Problem
 from currant.config._toml import is_array, is_table
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from currant.config._problems import Key
 
 __all__ = ["load"]
-
-ENV_FILE = ".env"
 
 
 def load(
@@ -134,8 +132,7 @@ def _variables(
     given = _expanded(key, document.data.get("env_file", []), os.environ, document, problems)
     names: object = [given] if isinstance(given, str) else given
     if key not in document.places:
-        beside = os.path.join(document.place_of(()).folder, ENV_FILE)
-        return read_env_files([beside] if os.path.exists(beside) else [])
+        return read_default_env_file(document.place_of(()).folder)
     if not is_array(names) or not all(isinstance(name, str) for name in names):
         return {}  # `_validated` reports the mistake.
     try:

@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from currant._values.errors import CommandError, suggestion
-from currant.config._env_files import read_env_files
+from currant.config._env_files import read_default_env_file, read_env_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -75,12 +75,10 @@ def read_application(procfiles: Sequence[str], env: str | None) -> Application:
     Raises:
         CommandError: a file cannot be read, or a line cannot be parsed.
     """
-    folder = os.path.dirname(procfiles[0]) if procfiles else ""
-    beside = os.path.join(folder, ".env")
     if env is not None:
         variables = read_env_files(path.strip() for path in env.split(","))
     else:
-        variables = read_env_files([beside] if os.path.exists(beside) else [])
+        variables = read_default_env_file(os.path.dirname(procfiles[0]) if procfiles else "")
     if not procfiles:
         procfiles = [variables.get("PROCFILE") or os.environ.get("PROCFILE") or DEFAULT_PROCFILE]
     processes: dict[str, str] = {}
