@@ -123,7 +123,6 @@ def _color(style: str, _: str) -> str:
 
 
 _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
-    "stop_command": _command,
     "alive": _probe,
     "capture": _capture,
     "color": _color,
@@ -140,6 +139,7 @@ _CONVERTERS: Mapping[str, Callable[[Any, str], Any]] = {
     "stderr": _output,
     "stdin": _input,
     "stdout": _output,
+    "stop_command": _command,
     "watch": _watch,
     "wrap": _wrap,
 }

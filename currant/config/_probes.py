@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 __all__ = ["probe_from_table", "probe_from_text"]
 
-THIS_MACHINE = "localhost"
+LOCALHOST = "localhost"
 
 SUCCESSFUL = tuple(range(200, 400))
 """The status codes of a server that works.  A redirect, such as to a login page, counts too."""
@@ -81,7 +81,7 @@ def _tcp(value: str | int, options: dict[str, Any]) -> Probe:
     host, _, port = str(value).rpartition(":")
     if not port.isdecimal() or not port.isascii():
         raise CommandError(f"tcp: {value!r} is neither a PORT nor a HOST:PORT")
-    return ready.tcp(host.strip("[]") or THIS_MACHINE, int(port), **options)
+    return ready.tcp(host.strip("[]") or LOCALHOST, int(port), **options)
 
 
 def _unix(value: str, options: dict[str, Any]) -> Probe:
@@ -90,7 +90,7 @@ def _unix(value: str, options: dict[str, Any]) -> Probe:
 
 def _http(value: str, options: dict[str, Any], scheme: str = "http") -> Probe:
     if short := _SHORT_URL.fullmatch(value):
-        value = f"{scheme}://{THIS_MACHINE}:{short['port']}{short['target'] or '/'}"
+        value = f"{scheme}://{LOCALHOST}:{short['port']}{short['target'] or '/'}"
     options.setdefault("status", SUCCESSFUL)
     return ready.http(value, **options)
 

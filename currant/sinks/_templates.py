@@ -46,6 +46,8 @@ DEFAULT_FORMATS = {
 }
 """The format of a field that has none: the time of day, tenths of a second, ten characters."""
 
+ELLIPSIS = ".."
+
 
 class Shortened(str):
     """A text that loses its middle in a format with a length: ``echo..here`` in ``.10``."""
@@ -63,8 +65,6 @@ class Shortened(str):
         end = kept // 2
         return self[: kept - end] + ELLIPSIS + self[len(self) - end :]
 
-
-ELLIPSIS = ".."
 
 MAX_FORGOTTEN = 1000
 """How many commands that a Runner has forgotten are remembered here."""
