@@ -49,13 +49,11 @@ class Template:
 
     Attributes:
         text: the template as one line.
-        needs_shell: whether the template is a line for a shell, ``/bin/sh``.
         base: the command with its placeholders.
         has_program: whether all jobs run the same program.
     """
 
     text: Final[str]
-    needs_shell: Final[bool]
     base: Final[Command]
     has_program: Final[bool]
 
@@ -84,7 +82,6 @@ class Template:
                 value beyond `columns`, or in a place without meaning.
         """
         line = _line_for_shell(template, names, shell=shell)
-        self.needs_shell = line is not None
         given: CommandOptions = {} if options is None else options
         self.base = command_with(template, given) if line is None else Command.shell(line, **given)
         self.text = join_words(self.base.argv) if line is None else line
