@@ -6,7 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from currant.hosts._member import HostLauncher
+    from currant._process.local import LocalLauncher
+    from currant._remote.launcher import RemoteLauncher
 
 __all__ = ["Unswept"]
 
@@ -15,14 +16,14 @@ class Unswept:
     """The launchers of the hosts that a sweep for a command has to ask, by the command's name."""
 
     def __init__(self) -> None:
-        self._launchers: dict[str, set[HostLauncher]] = {}
+        self._launchers: dict[str, set[LocalLauncher | RemoteLauncher]] = {}
         self._running: Counter[str] = Counter()
 
     def __len__(self) -> int:
         """Return how many commands may have left escapees."""
         return len(self._launchers)
 
-    def begin(self, name: str, launcher: HostLauncher) -> None:
+    def begin(self, name: str, launcher: LocalLauncher | RemoteLauncher) -> None:
         """Note that a process of a command starts."""
         self._launchers.setdefault(name, set()).add(launcher)
         self._running[name] += 1
@@ -33,11 +34,11 @@ class Unswept:
         if not self._running[name]:
             del self._running[name]
 
-    def remove(self, name: str, launcher: HostLauncher) -> None:
+    def remove(self, name: str, launcher: LocalLauncher | RemoteLauncher) -> None:
         """Note that a sweep for a command need not ask a host any more."""
         self._launchers.get(name, set()).discard(launcher)
 
-    def take(self, name: str | None) -> set[HostLauncher]:
+    def take(self, name: str | None) -> set[LocalLauncher | RemoteLauncher]:
         """Return the launchers that a sweep has to ask.
 
         Args:
