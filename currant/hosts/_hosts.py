@@ -389,12 +389,12 @@ class Hosts(anyio.AsyncContextManagerMixin):
         else:
             pool.release(place)
 
-    async def watch(self, report: Callable[[HostMessage], Awaitable[None]]) -> None:
-        """Call `report` for each host that is up or lost; see `HostReporter.watch`.
+    async def watch(self, tell: Callable[[HostMessage], Awaitable[None]]) -> None:
+        """Call `tell` for each host that is up or lost; see `HostReporter.watch`.
 
         Cancellation: harmless; the end of the Runner cancels this call.
         """
-        await self._entered("watch").watch(report)
+        await self._entered("watch").watch(tell)
 
     async def hold(self) -> None:
         """Ask the hosts to wait for this program, which will be suspended; see `Holder.hold`.
