@@ -73,7 +73,7 @@ async def search(side: str, setting: Setting) -> Sample:
                 break
         began = perf_counter()
         if side == "currant":
-            await Escapees("f00", set, ShutdownLimits()).find()
+            await Escapees("f00", set, set, ShutdownLimits()).find()
         else:
             files = [f"/proc/{pid}/environ" for pid in process_numbers()]
             await run_process([GREP, "-ls", "f00/", *files], check=False)

@@ -626,11 +626,40 @@ async def test_escapee_is_killed_on_sight_after_the_grace(
 
     monkeypatch.setattr(Escapees, "_scan_all", look)
     try:
-        await Escapees("f00", set, ShutdownLimits()).end({"c": StopSpec(SIGTERM, 0)}, 0)
+        await Escapees("f00", set, set, ShutdownLimits()).end({"c": StopSpec(SIGTERM, 0)}, 0)
     finally:
         child.kill()
         child.wait()
     assert not list(steps)
+
+
+@pytest.mark.parametrize("grace", [HOURS, 0.0])
+async def test_command_that_starts_during_a_sweep_keeps_its_descendants(
+    grace: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They have the same name in their mark as the escapees of the attempt before."""
+    child = subprocess.Popen(  # noqa: ASYNC220
+        ["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
+    )
+    running: set[str] = set()
+    groups = iter([2**31 - 1, child.pid])  # an escapee that is gone by now, and the descendant
+
+    async def look(escapees: Escapees, report: Callable[[int, str], None]) -> None:
+        if (group := next(groups, None)) is None:
+            return
+        if group == child.pid:
+            running.add("c")
+        report(group, "c")
+
+    monkeypatch.setattr(Escapees, "_scan_all", look)
+    try:
+        escapees = Escapees("f00", set, lambda: running, ShutdownLimits())
+        await escapees.end({"c": StopSpec(SIGTERM, grace)}, grace)
+        assert child.communicate(b"alive")[0] == b"alive"
+    finally:
+        child.kill()
+        child.wait()
+    assert not list(groups)
 
 
 @pytest.fixture
@@ -659,7 +688,7 @@ async def test_many_commands_share_one_search_at_the_end(
 
 async def test_simultaneous_restarts_share_a_search(searches: list[None]) -> None:
     """Requests during a search share the next one."""
-    escapees = Escapees("f00", set, ShutdownLimits())
+    escapees = Escapees("f00", set, set, ShutdownLimits())
     async with anyio.create_task_group() as tasks:
         for _ in range(100):
             tasks.start_soon(escapees.find)
@@ -718,7 +747,7 @@ async def test_search_does_not_wait_for_processes_without_an_environment(
 ) -> None:
     """A zombie, or a program without variables, is not in the middle of an exec."""
     with fail_after(LIMIT):
-        await Escapees("f00", set, ShutdownLimits(search=inf)).find()
+        await Escapees("f00", set, set, ShutdownLimits(search=inf)).find()
     assert len(searches) == 1
 
 

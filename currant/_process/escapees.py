@@ -78,14 +78,21 @@ class Escapees:
     Args:
         run: the run.
         known_groups: returns the groups of the run's own processes, which are not escapees.
+        running_names: returns the names of the commands that run: one may start during a search,
+            and then its escapees belong to a process that runs.
         limits: how long a search is repeated, and how long a group may exist after SIGKILL.
     """
 
     def __init__(
-        self, run: str, known_groups: Callable[[], Collection[int]], limits: ShutdownLimits
+        self,
+        run: str,
+        known_groups: Callable[[], Collection[int]],
+        running_names: Callable[[], Collection[str]],
+        limits: ShutdownLimits,
     ) -> None:
         self._run = run
         self._known_groups = known_groups
+        self._running_names = running_names
         self._limits = limits
         self._first: tuple[int, float] | None = None
         self._search_lock: anyio.Lock | None = None  # as soon as there is a search
@@ -129,7 +136,8 @@ class Escapees:
         # Search until nothing is found: a process that was asked to stop may start another.
         while anyio.current_time() <= deadline:
             found = await self.find()
-            escaped = {number: name for number, name in found.items() if name in commands}
+            names = commands.keys() - self._running_names()
+            escaped = {number: name for number, name in found.items() if name in names}
             if not escaped:
                 return
             async with anyio.create_task_group() as tasks:
@@ -147,7 +155,7 @@ class Escapees:
         """
 
         def kill(number: int, name: str) -> None:
-            if name in commands:
+            if name in commands and name not in self._running_names():
                 seen[number] = name
                 with closing(ProcessGroup(number)) as group:
                     group.send(SIGKILL)

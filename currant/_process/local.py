@@ -111,7 +111,7 @@ class LocalLauncher:
         self._owns_guard = orphan_guard and _guard is None
         self._guard = _guard or OrphanGuard(self._run, self.limits.guard_exit)
         self._containment = Containment(self._run, cgroup)
-        self._escapees = Escapees(self._run, self._known_groups, self.limits)
+        self._escapees = Escapees(self._run, self._known_groups, self._running_names, self.limits)
         self._starting: list[str] = []
         self._processes: dict[LocalProcess, ChildGroup] = {}
         self._attempts: Counter[str] = Counter()
@@ -228,8 +228,7 @@ class LocalLauncher:
             )
 
     async def _sweep(self, names: set[str], grace: float) -> None:
-        running = (group.name for group in self._processes.values() if not group.is_gone)
-        names -= {*self._starting, *running}
+        names -= self._running_names()
         commands = {name: spec for name, spec in self._unswept.items() if name in names}
         if not commands:
             return
@@ -237,6 +236,11 @@ class LocalLauncher:
         for swept, spec in commands.items():
             if self._unswept.get(swept) is spec:  # If not, the command was started again.
                 del self._unswept[swept]
+
+    def _running_names(self) -> set[str]:
+        """Return the names of the commands that run, or are being started."""
+        running = (group.name for group in self._processes.values() if not group.is_gone)
+        return {*self._starting, *running}
 
     def close_in_fork(self) -> None:
         """Leave all processes to the parent of a fork."""
