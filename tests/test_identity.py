@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 from signal import SIGKILL
+from typing import TYPE_CHECKING
 
 from currant._system.identity import identity_of, kill
 from tests.system import needs_proc
+
+if TYPE_CHECKING:
+    import pytest
 
 pytestmark = needs_proc
 
@@ -27,3 +31,9 @@ def test_only_the_process_with_the_identity_is_killed() -> None:
         assert process.wait() == -SIGKILL
     assert identity_of(process.pid) is None
     kill(identity)
+
+
+def test_sandbox_may_hide_the_boot(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without it a process has no identity, and an agent runs nevertheless."""
+    monkeypatch.setattr("currant._system.identity.BOOT_ID", "/nonexistent")
+    assert identity_of(os.getpid()) is None

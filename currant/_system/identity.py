@@ -11,15 +11,22 @@ from currant._system.proc import has_proc, start_time_of
 __all__ = ["identity_of", "kill"]
 
 
-def identity_of(pid: int) -> str | None:
-    """Return a text that only this process ever has; None without ``/proc``, or if it has ended.
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
 
-    The text begins with the pid.
+
+def identity_of(pid: int) -> str | None:
+    """Return a text that only this process ever has; None if it has ended, or none is known.
+
+    Some systems have no ``/proc``, and some sandboxes do not show the boot.  The text begins with
+    the pid.
     """
     if not has_proc() or (started := start_time_of(pid)) is None:
         return None
-    with open("/proc/sys/kernel/random/boot_id") as file:
-        return f"{pid} {started} {file.read().strip()}"
+    try:
+        with open(BOOT_ID) as file:
+            return f"{pid} {started} {file.read().strip()}"
+    except OSError:
+        return None
 
 
 def kill(identity: str) -> None:
