@@ -726,6 +726,25 @@ async def test_command_that_failed_is_retried_on_another_host() -> None:
     assert seen[3] in seen[:3]
 
 
+async def test_command_is_retried_on_its_host_if_no_other_host_takes_commands() -> None:
+    """A drained host takes none, although a command may still run there."""
+    hosts = piped_hosts("a,b", per_host=1, retry_elsewhere=True)
+    policy = RestartPolicy("on-failure", max_restarts=1, delay=0.0)
+    first, second = (Command.shell("exit 1", name=name, restart=policy) for name in "xy")
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            await runner.start(Command.shell(EXEC_FOREVER, name="busy", host="b"))
+            waiting = runner.start_soon(first)
+            pool = hosts._pool
+            assert pool is not None
+            while not pool._places._placement.waiting:  # The second attempt waits for "b".
+                await anyio.lowlevel.checkpoint()
+            hosts.drain("b")
+            results = [await waiting.wait(), await runner.start_soon(second).wait()]
+            runner.kill()
+    assert [(each.attempts, each.host, each.error) for each in results] == [(2, "a", None)] * 2
+
+
 async def test_pinned_command_is_retried_on_its_host() -> None:
     """There is no other one that could hold it."""
     hosts = piped_hosts("a,b", retry_elsewhere=True)

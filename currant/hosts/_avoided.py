@@ -70,6 +70,10 @@ class Avoided:
             if len(self._tried) > MAX_TRIED:
                 del self._tried[next(iter(self._tried))]
 
+    def forget_tried_of(self, name: str) -> bool:
+        """Forget where a command has run; return whether there was such a host."""
+        return bool(self._tried and self._tried.pop(name, None))
+
     def forget_tried(self) -> None:
         """Forget where commands have run: the next Runner may run them on any host."""
         if self._tried is not None:

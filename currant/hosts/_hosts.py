@@ -357,8 +357,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
         if isinstance(beside, PlacedProcess):
             return await self._start_beside(command, beside)
         await pool.wait_for_fence(command.name)
-        needs = self._avoided.needs_of(command, pool.able)
-        member, place = await pool.acquire(command.name, needs)
+        member, place = await self._acquire(command, pool)
         self._avoided.note_tried(command.name, place.host)
         assert member.launcher is not None
         launcher = member.launcher  # The member forgets it when the host is lost.
@@ -369,6 +368,17 @@ class Hosts(anyio.AsyncContextManagerMixin):
         except BaseException:
             give_back(is_lost=_may_still_run_commands(launcher))
             raise
+
+    async def _acquire(self, command: LaunchSpec, pool: Pool) -> tuple[Member, Place]:
+        """Wait for a place, if possible on a host where the command has not run."""
+        try:
+            needs = self._avoided.needs_of(command, pool.able)
+            return await pool.acquire(command.name, needs)
+        except LaunchError:
+            # The hosts where it has not run may be drained or lost meanwhile.
+            if not self._avoided.forget_tried_of(command.name):
+                raise
+        return await pool.acquire(command.name, self._avoided.needs_of(command, pool.able))
 
     def _give_back(
         self,

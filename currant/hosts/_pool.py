@@ -241,9 +241,9 @@ class Pool:
         await checkpoint()
 
     def able(self, needs: Needs) -> list[Member]:
-        """Return the hosts that are up and could hold a command."""
+        """Return the hosts that take commands and could hold a command."""
         members = self.members.values()
-        return [each for each in members if each.launcher is not None and each.could_hold(needs)]
+        return [each for each in members if each.state is State.UP and each.could_hold(needs)]
 
     def running(self, host: str) -> int:
         """Return how many places on a host are taken; the host must have been added."""
