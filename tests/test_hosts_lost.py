@@ -229,6 +229,7 @@ async def test_escapee_on_a_lost_host_holds_its_command_up(lifeline: Lifeline) -
             kill_agent(hosts, "a")
             while "a" in hosts.up:
                 await anyio.lowlevel.checkpoint()
+            await hosts.sweep()
             await hosts.sweep("job")
             again = await hosts.launch(command)
             assert time.monotonic() - lost_at >= FENCE

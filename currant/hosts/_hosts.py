@@ -427,15 +427,21 @@ class Hosts(anyio.AsyncContextManagerMixin):
         Raises:
             CannotStopError: an escapee outlived SIGKILL for seconds.
         """
-        launchers = self._unswept.take(name)
+        swept = self._unswept.ended() if name is None else self._unswept.of(name)
+        launchers = self._unswept.all() if name is None else swept[name]
         errors: list[CannotStopError] = []
+        lost: set[RemoteLauncher] = set()
 
         async def sweep_one(launcher: HostLauncher) -> None:
             try:
                 await launcher.sweep(name, grace)
             except CannotStopError as error:
                 errors.append(error)
-            if name is not None and _may_still_run_commands(launcher):
+            if not _may_still_run_commands(launcher):
+                return
+            if name is None:
+                lost.add(launcher)  # Its fence is raised if such a command starts again.
+            else:
                 self._raise_fence(name, launcher)
 
         async with anyio.create_task_group() as tasks:
@@ -443,8 +449,7 @@ class Hosts(anyio.AsyncContextManagerMixin):
                 tasks.start_soon(sweep_one, launcher)
         if errors:
             raise errors[0]
-        if name is None:
-            self._unswept.forget_ended()
+        self._unswept.forget(swept, but=lost)
 
     def _entered(self, call: str) -> Pool:
         if self._pool is None:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
     from currant._process.local import LocalLauncher
     from currant._remote.launcher import RemoteLauncher
+
+    Used: TypeAlias = frozenset[LocalLauncher | RemoteLauncher]
 
 __all__ = ["Unswept"]
 
@@ -16,7 +20,7 @@ class Unswept:
     """The launchers of the hosts that a sweep for a command has to ask, by the command's name."""
 
     def __init__(self) -> None:
-        self._launchers: dict[str, set[LocalLauncher | RemoteLauncher]] = {}
+        self._launchers: dict[str, Used] = {}
         self._running: Counter[str] = Counter()
 
     def __len__(self) -> int:
@@ -25,7 +29,7 @@ class Unswept:
 
     def begin(self, name: str, launcher: LocalLauncher | RemoteLauncher) -> None:
         """Note that a process of a command starts."""
-        self._launchers.setdefault(name, set()).add(launcher)
+        self._launchers[name] = self._launchers.get(name, frozenset()) | {launcher}
         self._running[name] += 1
 
     def end(self, name: str) -> None:
@@ -36,22 +40,35 @@ class Unswept:
 
     def remove(self, name: str, launcher: LocalLauncher | RemoteLauncher) -> None:
         """Note that a sweep for a command need not ask a host any more."""
-        self._launchers.get(name, set()).discard(launcher)
+        if name in self._launchers:
+            self._launchers[name] -= {launcher}
 
-    def take(self, name: str | None) -> set[LocalLauncher | RemoteLauncher]:
-        """Return the launchers that a sweep has to ask.
+    def all(self) -> Used:
+        """Return the launchers that a sweep for all commands has to ask."""
+        return frozenset(each for used in self._launchers.values() for each in used)
+
+    def of(self, name: str) -> Mapping[str, Used]:
+        """Return a command with the launchers that a sweep for it has to ask."""
+        return {name: self._launchers.get(name, frozenset())}
+
+    def ended(self) -> Mapping[str, Used]:
+        """Return the commands of which no process runs, each with its launchers."""
+        return {name: used for name, used in self._launchers.items() if name not in self._running}
+
+    def forget(self, swept: Mapping[str, Used], *, but: Collection[object]) -> None:
+        """Forget commands that `of` or `ended` has returned, because they have been swept since.
 
         Args:
-            name: the command, which is forgotten; None: all commands, which are not.
+            swept: the commands.
+            but: the launchers that the next sweep for such a command has to ask again.
         """
-        if name is not None:
-            return self._launchers.pop(name, set())
-        return {launcher for used in self._launchers.values() for launcher in used}
-
-    def forget_ended(self) -> None:
-        """Forget the commands of which no process runs: all hosts have been swept."""
-        running = {name: used for name, used in self._launchers.items() if name in self._running}
-        self._launchers = running
+        for name, used in swept.items():
+            if self._launchers.get(name) is not used:  # The command was started again.
+                continue
+            if left := frozenset(each for each in used if each in but):
+                self._launchers[name] = left
+            else:
+                del self._launchers[name]
 
     def clear(self) -> None:
         """Forget all commands."""
