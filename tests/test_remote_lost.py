@@ -9,7 +9,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from dataclasses import replace
-from signal import SIGALRM, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1, alarm
+from signal import SIGALRM, SIGCONT, SIGHUP, SIGINT, SIGKILL, SIGSTOP, SIGTERM, SIGUSR1, alarm
 from typing import TYPE_CHECKING, Any, cast
 
 import anyio
@@ -248,6 +248,25 @@ async def test_escapee_of_a_lost_command_does_not_outlive_its_grace(
             gate.open()
 
 
+async def test_escapee_of_a_command_that_has_ended_waits_for_no_other_command(
+    lifeline: Lifeline, gate: Gate
+) -> None:
+    """Its command may start on another host, however long the others take to end."""
+    slow = Command.shell(f"trap '' TERM; echo deaf; {gate.wait}", name="slow", grace=HOURS)
+    escape = f"setsid sh -c '{lifeline.say('escapee')}; {EXEC_FOREVER}'"
+    with anyio.fail_after(LIMIT):
+        async with over_relay() as launcher:
+            process = await launcher.launch(slow)
+            await read_until(process.stdout, b"deaf\n")
+            line = f"{lifeline.hold('quick')}; {escape} & wait"
+            quick = await launcher.launch(Command.shell(line, name="quick", grace=0.1))
+            await wait_for(lifeline, "escapee")
+            await quick.aclose()
+            cut(launcher)
+            await wait_for_end(lifeline)
+            gate.open()
+
+
 async def test_silent_host_is_lost(lifeline: Lifeline) -> None:
     """A suspended agent sends nothing; once it is killed, its guard ends the commands."""
     launcher = over_pipe(heartbeat=Heartbeat(0.05, HOURS))
@@ -425,23 +444,39 @@ async def test_agent_that_is_asked_to_end_sends_all_output_first(
     assert [kind for kind in kinds if kind in (Kind.EOF, Kind.CLOSED)][-1] == Kind.CLOSED
 
 
-async def test_start_that_is_given_up_while_the_agent_ends_is_over_at_once() -> None:
-    """The other commands may need long, and the host must not be taken for lost meanwhile."""
+async def test_agent_that_ends_refuses_starts_at_once() -> None:
+    """Its commands may need long to end, and another host could run the command."""
+
+    async def start() -> None:
+        with suppress(LaunchError):  # The agent may have started the first one.
+            await launcher.launch(Command.shell(EXEC_FOREVER, grace=0.1))
+
     with anyio.fail_after(LIMIT):
         async with over_pipe() as launcher:
             line = f"trap '' TERM; echo deaf; {FOREVER} & wait; {FOREVER}"
             deaf = await launcher.launch(Command.shell(line, grace=HOURS))
             assert deaf.stdout is not None
             assert await deaf.stdout.receive() == b"deaf\n"
-            os.kill(launcher.connection.agent_pid, SIGTERM)
-            while not launcher.connection.is_dying:
-                await anyio.lowlevel.checkpoint()
+            agent = launcher.connection.agent_pid
+            os.kill(agent, SIGSTOP)
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(launcher.launch, Command(["true"]))
+                for _ in range(10):
+                    tasks.start_soon(start)
                 await anyio.wait_all_tasks_blocked()
-                tasks.cancel_scope.cancel()
+                os.kill(agent, SIGTERM)
+                os.kill(agent, SIGCONT)
+            assert launcher.connection.is_dying
+            with pytest.raises(LaunchError, match="its agent is about to end"):
+                await launcher.launch(Command(["true"]))
             assert launcher.connection.peer.lost is None
             await deaf.aclose()
+
+
+async def test_exits_are_known_on_a_host_that_ignores_the_signal_for_them() -> None:
+    """Each program inherits that from the program that runs logins, for example."""
+    async with over_pipe(before='set -- env --ignore-signal=CHLD "$@"') as launcher:
+        process = await launcher.launch(Command.shell("exit 3"))
+        assert (await process.wait()).code == 3
 
 
 async def test_commands_do_not_inherit_that_the_agent_handles_signals() -> None:

@@ -21,6 +21,7 @@ PIPE_SIZE = 1024 * 1024
 
 def main() -> None:
     """Run the agent."""
+    signals.signal(signals.SIGCHLD, signals.SIG_DFL)  # Ignored, it would hide all exit statuses.
     read_fd, write_fd = _take_standard_files()
     anyio.run(_serve, read_fd, write_fd, _watch_signals(), FileLimit())
 

@@ -108,7 +108,7 @@ class Server:
                 helpers.start_soon(self._start_commands)
                 helpers.start_soon(self._look_for_silence)
                 await self._over.wait()
-                self._queue.clear()
+                self._refuse_all()
                 await self._end()
                 helpers.cancel_scope.cancel()
         self._link.send(Kind.GONE)
@@ -124,9 +124,10 @@ class Server:
     async def _end(self) -> None:
         """End all processes: kill them after BYE, otherwise stop each as its command says."""
         if not self._said_bye:
-            await self._each(self._stop_as_told)
-            with suppress(CannotStopError):
-                await self._sweep(None, inf)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._sweep_ended)
+                await self._each(self._stop_as_told)
+            await self._sweep_ended()
             if self._is_dying:
                 with anyio.move_on_after(FLUSH_LIMIT):
                     await self._each(Hosted.drained)
@@ -144,6 +145,11 @@ class Server:
         rest = began + hosted.grace - anyio.current_time()
         with suppress(CannotStopError):
             await self._sweep(hosted.name, max(rest, self._launcher.limits.escapee_grace))
+
+    async def _sweep_ended(self) -> None:
+        """End the escapees of all commands that have ended, each within its own grace."""
+        with suppress(CannotStopError):
+            await self._sweep(None, inf)
 
     async def _each(self, call: Callable[[Hosted], Coroutine[Any, Any, object]]) -> None:
         """Call a method of all processes at the same time."""
@@ -217,9 +223,20 @@ class Server:
         self._over.set()
 
     def _enqueue(self, number: int, body: dict[str, Any]) -> None:
-        if not self._over.is_set():
+        if self._over.is_set():
+            self._refuse(number)
+        else:
             self._queue[number] = body
             self._has_queue.set()
+
+    def _refuse_all(self) -> None:
+        for number in self._queue:
+            self._refuse(number)
+        self._queue.clear()
+
+    def _refuse(self, number: int) -> None:
+        """Start a command no more, because this agent is about to end."""
+        self._link.send(Kind.FAILED, number, {"reason": "its agent is about to end"})
 
     def _add_credit(self, number: int, body: dict[str, Any]) -> None:
         if (hosted := self._processes.get(number)) is not None:
