@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+from math import inf
+
+import anyio
+import anyio.lowlevel
+import pytest
+
 from currant._process.local import LocalLauncher
+from currant.hosts import Hosts
 from currant.hosts._unswept import Unswept
 
 A, B = LocalLauncher(), LocalLauncher()
@@ -45,3 +52,29 @@ def test_hosts_that_are_lost_are_asked_again() -> None:
     unswept.forget(unswept.ended(), but={B})
     assert unswept.of("c")["c"] == {B}
     assert len(unswept) == 1
+
+
+class Recording(LocalLauncher):
+    """A launcher that records its sweeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.swept: list[str | None] = []
+
+    async def sweep(self, name: str | None = None, grace: float = inf) -> None:
+        """Record the sweep, and sweep nothing."""
+        self.swept.append(name)
+        await anyio.lowlevel.checkpoint()
+
+
+@pytest.mark.anyio
+async def test_sweep_that_is_cancelled_forgets_nothing() -> None:
+    """A kill cancels the sweep before a restart, and its own sweep gives the escapees the rest."""
+    hosts, launcher = Hosts("a"), Recording()
+    run(hosts._unswept, "c", launcher)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await hosts.sweep("c")
+    await hosts.sweep()
+    await hosts.sweep("c")
+    assert launcher.swept == ["c", None]
