@@ -466,8 +466,9 @@ async def test_agent_that_ends_refuses_starts_at_once() -> None:
                 os.kill(agent, SIGTERM)
                 os.kill(agent, SIGCONT)
             assert launcher.connection.is_dying
-            with pytest.raises(LaunchError, match="its agent is about to end"):
+            with pytest.raises(LaunchError, match="its agent is about to end") as caught:
                 await launcher.launch(Command(["true"]))
+            assert isinstance(caught.value.__cause__, HostLostError)
             assert launcher.connection.peer.lost is None
             await deaf.aclose()
 

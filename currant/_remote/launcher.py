@@ -182,7 +182,9 @@ class RemoteLauncher(anyio.AsyncContextManagerMixin):
             await process.wait_closed()
             raise
         if process.failure is not None:
-            raise LaunchError(command.name, f"on {process.host}: {process.failure}")
+            is_dying = self.connection.is_dying  # Then the host counts as lost, too.
+            lost = HostLostError(process.host, "its agent is about to end") if is_dying else None
+            raise LaunchError(command.name, f"on {process.host}: {process.failure}") from lost
         if not process.pid:
             try:
                 self.connection.peer.check()
