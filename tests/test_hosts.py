@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import re
 import sys
+import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -646,6 +647,28 @@ async def test_added_hosts_that_cannot_be_reached_are_told_although_others_can()
             with pytest.raises(HostUnreachableError, match="'b1'"):
                 await hosts.add("b[1-2]")
             assert list(hosts.up) == list(hosts.hosts) == ["a", "b2"]
+
+
+async def test_time_of_a_command_begins_when_it_has_a_place(gate: Gate) -> None:
+    """The wait for room on a host is no part of the start, nor of the duration."""
+    hosts = piped_hosts("a", per_host=1)
+    with anyio.fail_after(LIMIT):
+        async with Runner(launcher=hosts) as runner:
+            await runner.start(Command.shell(gate.wait, name="first"))
+            runner.start_soon(Command(["true"], name="second"))
+            await anyio.wait_all_tasks_blocked()
+            opened_at = time.time()
+            gate.open()
+            messages = [message async for message in runner]
+    result = runner.results["second"]
+    assert result.started_at is not None
+    assert result.started_at >= opened_at
+    assert result.duration <= time.time() - opened_at
+    (started,) = [
+        each for each in messages if isinstance(each, Started) and each.command == "second"
+    ]
+    assert started.launching is not None
+    assert started.launching <= started.time - opened_at
 
 
 async def test_drained_host_gets_nothing_new_and_is_left_when_it_is_idle(gate: Gate) -> None:

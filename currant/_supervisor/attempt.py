@@ -25,7 +25,7 @@ from anyio.lowlevel import checkpoint
 from currant._channel.output import Output
 from currant._channel.silence import Silence
 from currant._channel.spill import SpillFile
-from currant._process.launcher import Outlived, Resizable, host_of
+from currant._process.launcher import Outlived, Resizable, host_of, waited_of
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.outcome import Outcome
@@ -213,6 +213,7 @@ class Attempt:
                 await self.output.spill.create()
             if not self._context.barrier.thrown:
                 process = await self._context.launcher.launch(self._command)
+                self._launched_at += waited_of(process)
         except LaunchError as error:
             self.outcome.note_failed_launch(error, was_killed=self._context.barrier.thrown)
         finally:

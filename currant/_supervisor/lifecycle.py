@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import anyio
 
+from currant._process.launcher import waited_of
 from currant._supervisor.attempt import Attempt
 from currant._supervisor.context import JobContext
 from currant._synchronization import ChildBarrier, Notifier, keep_interrupts_out
@@ -97,6 +98,7 @@ class Lifecycle:
         self.attempt: Attempt = Attempt(self.to_launch, self.context)
         self._phase: Literal["queued", "running", "restarting", "ended"] = "queued"
         self._times_ready = 0  # by earlier attempts
+        self._waited = 0.0  # seconds that the first attempt waited for a place on a host
         self._history = _NO_HISTORY
         self._next: Decision = _DONE  # after this attempt
         self._is_killed = False  # by `kill`, not only by the Runner's barrier
@@ -299,7 +301,8 @@ class Lifecycle:
                 self._stop_others(outcome.status, error)
                 await self.context.send(Aborted(self.name, error, self.attempts, time.time()))
         finally:
-            duration = 0.0 if began is None else anyio.current_time() - began
+            duration = 0.0 if began is None else anyio.current_time() - began - self._waited
+            started_at = None if started_at is None else started_at + self._waited
             outcome = self.attempt.outcome
             # If another attempt is wanted, a kill came before its start.
             status = "stopped" if self._wants_another else outcome.status
@@ -373,6 +376,8 @@ class Lifecycle:
         if process is None:
             await self._report_failed_launch()
             return
+        if self.attempts == self._earlier_attempts + 1:
+            self._waited = waited_of(process)
         # No `await` from here to `run_to_completion`: nothing else would stop the process.
         self._next = _DONE  # This launch also serves a restart that was requested meanwhile.
         self._phase = "running"

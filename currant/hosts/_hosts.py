@@ -356,18 +356,22 @@ class Hosts(anyio.AsyncContextManagerMixin):
         pool = self._entered("launch")
         if isinstance(beside, PlacedProcess):
             return await self._start_beside(command, beside)
+        called = anyio.current_time()
         await pool.wait_for_fence(command.name)
         member, place = await self._acquire(command, pool)
+        waited = anyio.current_time() - called
         self._avoided.note_tried(command.name, place.host)
         assert member.launcher is not None
         launcher = member.launcher  # The member forgets it when the host is lost.
         self._unswept.begin(command.name, launcher)
         give_back = partial(self._give_back, pool, place, command.name, launcher)
         try:
-            return await self._start(command, member, launcher, place.gpus, give_back)
+            process = await self._start(command, member, launcher, place.gpus, give_back)
         except BaseException:
             give_back(is_lost=_may_still_run_commands(launcher))
             raise
+        process.waited = waited
+        return process
 
     async def _acquire(self, command: LaunchSpec, pool: Pool) -> tuple[Member, Place]:
         """Wait for a place, if possible on a host where the command has not run."""

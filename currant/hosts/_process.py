@@ -43,6 +43,7 @@ class PlacedProcess:
     Attributes:
         member: as given.
         gpus: as given.
+        waited: for how many seconds the command waited for its place.
         host: the name of the host.
         is_local: whether the host is this machine.
         pid: the pid on the host.
@@ -60,6 +61,7 @@ class PlacedProcess:
     ) -> None:
         self.member = member
         self.gpus = gpus
+        self.waited: float = 0.0
         self.host: str = member.host.name
         self.is_local: bool = member.host.is_local
         self.pid: int = process.pid
