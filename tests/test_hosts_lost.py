@@ -181,6 +181,25 @@ async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> N
     await to_thread.run_sync(lifeline.wait_for_end)
 
 
+async def test_success_of_a_command_that_its_agent_has_stopped_is_a_failure() -> None:
+    """Many servers exit with code 0 after SIGTERM, and many jobs do so halfway."""
+    hosts, told = piped_hosts("a", reconnect=False), Told()
+    line = f"trap 'exit 0' TERM; echo ready; {TRAPS_SIGNALS}"
+    with anyio.fail_after(LIMIT):
+        async with Runner(
+            [Command.shell(line, name="job")], launcher=hosts, sinks=[told]
+        ) as runner:
+            async for message in runner:
+                if isinstance(message, Line):
+                    os.kill(agent_of(hosts, "a"), SIGTERM)
+            result = await runner["job"].wait()
+    assert result.exit is not None
+    assert (result.exit.code, result.status) == (0, "failed")
+    assert isinstance(result.error, HostLostError)
+    kinds = [type(each) for each in told.messages if isinstance(each, (Aborted, Exited))]
+    assert kinds == [Aborted, Exited]
+
+
 async def test_fence_lasts_as_long_as_the_guard_waits_for_escapees() -> None:
     """The guard of a dead agent gives each escapee the longest grace of all commands there."""
     hosts = piped_hosts("a,b", reconnect=False)

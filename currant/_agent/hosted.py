@@ -208,8 +208,9 @@ class Hosted:
         return True
 
     def _report(self, end: Exit | None) -> dict[str, Any]:
-        """Return the body of EXIT or CLOSED."""
+        """Return the body of EXIT or CLOSED; an exit may be due to the end of the agent."""
         if end is not None and self.is_dying:
             end = replace(end, stopped=False, forced=False)
         encoded = None if end is None else encode_exit(end)
-        return {"exit": encoded, "usage": encode_usage(self.process.usage)}
+        usage = encode_usage(self.process.usage)
+        return {"exit": encoded, "usage": usage, "interrupted": self.is_dying}

@@ -53,6 +53,7 @@ __all__ = [
     "check_launcher",
     "check_place",
     "host_of",
+    "is_interrupted",
     "limits_of",
     "waited_of",
 ]
@@ -264,6 +265,12 @@ def waited_of(process: Process) -> float:
     """Return for how many seconds the launch of a process waited for a place on a host."""
     waited: float = getattr(process, "waited", 0.0)
     return waited
+
+
+def is_interrupted(process: Process) -> bool:
+    """Return whether a process that has exited was stopped because its host is about to end."""
+    interrupted: bool = getattr(process, "is_interrupted", False)
+    return interrupted
 
 
 class Launcher(Protocol):

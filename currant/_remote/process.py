@@ -60,6 +60,7 @@ class RemoteProcess:
         closed: set when no process is left, or the host is lost.
         failure: why the start failed; None if it did not.
         is_gone: whether the group is empty, so that there is nothing to stop.
+        is_interrupted: whether it has exited while its agent was about to end.
     """
 
     def __init__(self, number: int, spec: LaunchSpec, peer: Peer) -> None:
@@ -78,6 +79,7 @@ class RemoteProcess:
         self.closed = anyio.Event()
         self.failure: str | None = None
         self.is_gone: bool = False
+        self.is_interrupted: bool = False
         self._name = spec.name
         self._exited = anyio.Event()
         self._exit: Exit | None = None
@@ -221,6 +223,7 @@ class RemoteProcess:
             FrameError: the body is invalid.
         """
         self.usage = self.usage or decode_usage(body)
+        self.is_interrupted = self.is_interrupted or body.get("interrupted") is True
         self.is_gone = self.is_gone or get(body, "gone", bool)
         if not self._exited.is_set():
             self._note_exit(_exit_of(body))
@@ -232,6 +235,7 @@ class RemoteProcess:
             FrameError: the body is invalid.
         """
         self.usage = self.usage or decode_usage(body)
+        self.is_interrupted = self.is_interrupted or body.get("interrupted") is True
         end = _exit_in(body)
         if not self._is_closing:
             self._lose_output("its agent has ended")

@@ -25,7 +25,7 @@ from anyio.lowlevel import checkpoint
 from currant._channel.output import Output
 from currant._channel.silence import Silence
 from currant._channel.spill import SpillFile
-from currant._process.launcher import Outlived, Resizable, host_of, waited_of
+from currant._process.launcher import Outlived, Resizable, host_of, is_interrupted, waited_of
 from currant._supervisor.announcer import Announcer
 from currant._supervisor.health import Health
 from currant._supervisor.outcome import Outcome
@@ -240,6 +240,7 @@ class Attempt:
                     self._begin(running)
                     self._note_exit(await self._exit_of(running))
                     exited_at = anyio.current_time()
+                    self._refuse_interrupted_success(process)
                     self._health.leader_exited(tasks, self._context.limits.last_lines)
                     if self._judge():
                         on_end(self._uptime(exited_at))
@@ -537,6 +538,17 @@ class Attempt:
         if self.outcome.error is None:
             self._note_fault(error)
         self.outcome.note_lost_host()
+
+    def _refuse_interrupted_success(self, process: Process) -> None:
+        """Fail if the end of the host has stopped the process, whatever its exit code is."""
+        end = self.outcome.exit
+        is_success = end is not None and end.code in self._command.success_codes
+        is_due = self._requested_stop.is_due
+        if is_interrupted(process) and is_success and self.outcome.error is None and not is_due:
+            error = HostLostError(
+                process.host, "its agent was asked to end, and stopped the command"
+            )
+            self._note_fault(error)
 
     def _note_failure_to_stop(self, error: CannotStopError) -> None:
         """Record that a process survived SIGKILL, and wait no longer for its exit and output."""

@@ -84,6 +84,11 @@ class PlacedProcess:
         """The processor time and the memory that the process has used; see `Measured`."""
         return self._process.usage
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether it has exited while the agent of its host was about to end."""
+        return getattr(self._process, "is_interrupted", False)
+
     async def wait(self) -> Exit:
         """Wait until the leader has exited; see `Process.wait`."""
         return await self._process.wait()
