@@ -200,6 +200,29 @@ async def test_success_of_a_command_that_its_agent_has_stopped_is_a_failure() ->
     assert kinds == [Aborted, Exited]
 
 
+async def test_command_that_was_asked_to_stop_before_its_agent_counts_as_stopped() -> None:
+    """A shutdown of its host makes no failure of a kill."""
+    hosts = piped_hosts("a", reconnect=False)
+    line = f"trap '' TERM; echo deaf; {FOREVER} & wait; {FOREVER}"
+    with anyio.fail_after(LIMIT):
+        async with Runner([Command.shell(line, name="job", grace=HOURS)], launcher=hosts) as runner:
+            async for message in runner:
+                if isinstance(message, Line):
+                    break
+            job = runner["job"]
+            job.kill()
+            await anyio.wait_all_tasks_blocked()
+            assert await job.send_signal(0)  # The agent has got the request to stop by now.
+            os.kill(agent_of(hosts, "a"), SIGTERM)
+            while member_of(hosts, "a").state is not State.ENDING:
+                await anyio.lowlevel.checkpoint()
+            await job.send_signal(SIGKILL, to="leader")
+            while job._life.attempt.outcome.exit is None:  # Its child goes on.
+                await anyio.lowlevel.checkpoint()
+            await job.send_signal(SIGKILL)
+            assert (await job.wait()).status == "stopped"
+
+
 async def test_fence_lasts_as_long_as_the_guard_waits_for_escapees() -> None:
     """The guard of a dead agent gives each escapee the longest grace of all commands there."""
     hosts = piped_hosts("a,b", reconnect=False)

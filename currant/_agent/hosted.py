@@ -42,8 +42,8 @@ class Hosted:
         name: the name of its command.
         grace: the grace of its command, in seconds.
         is_orphaned: whether the driver is gone; then output is read and dropped.
-        is_dying: whether the agent got a signal that ends it.  Then the driver has not asked for
-            the stop, so exits are reported as if nothing had stopped the commands.
+        is_dying: whether the agent got a signal that ends it.  Unless the driver has asked for a
+            stop, the exit is then reported as if nothing had stopped the command.
     """
 
     def __init__(
@@ -62,6 +62,8 @@ class Hosted:
         self._input: deque[bytes | None] = deque()  # None is the end of the input
         self._has_input = anyio.Event()
         self._scope = anyio.CancelScope()
+        self._has_exited = False
+        self._is_asked = False  # by the driver, to stop before the exit
         self._is_closing = False
         self._drained = anyio.Event()
 
@@ -159,8 +161,9 @@ class Hosted:
     # ---- the end ----
 
     async def stop(self, signal: int, grace: float) -> dict[str, Any]:
-        """Stop the process; return its exit."""
-        return {"exit": encode_exit(await self.process.stop(signal, grace))}
+        """Stop the process, as the driver has asked; return its exit."""
+        self._is_asked = self._is_asked or not self._has_exited
+        return {"exit": self._encode(await self.process.stop(signal, grace))}
 
     async def stop_as_told(self) -> None:
         """Stop the process with the stop signal and the grace of its command."""
@@ -191,6 +194,7 @@ class Hosted:
             end = await self.process.wait()
         except anyio.ClosedResourceError:  # `close` sends the exit.
             return
+        self._has_exited = True
         is_gone = await self._is_gone()
         self._link.send(Kind.EXIT, self._number, self._report(end) | {"gone": is_gone})
 
@@ -208,9 +212,19 @@ class Hosted:
         return True
 
     def _report(self, end: Exit | None) -> dict[str, Any]:
-        """Return the body of EXIT or CLOSED; an exit may be due to the end of the agent."""
-        if end is not None and self.is_dying:
-            end = replace(end, stopped=False, forced=False)
-        encoded = None if end is None else encode_exit(end)
-        usage = encode_usage(self.process.usage)
-        return {"exit": encoded, "usage": usage, "interrupted": self.is_dying}
+        """Return the body of EXIT or CLOSED."""
+        return {
+            "exit": None if end is None else self._encode(end),
+            "usage": encode_usage(self.process.usage),
+            "interrupted": self._is_interrupted,
+        }
+
+    @property
+    def _is_interrupted(self) -> bool:
+        """Whether an exit may be due to the end of the agent alone."""
+        return self.is_dying and not self._is_asked
+
+    def _encode(self, end: Exit) -> dict[str, Any]:
+        return encode_exit(
+            replace(end, stopped=False, forced=False) if self._is_interrupted else end
+        )
