@@ -648,6 +648,20 @@ async def test_lines_go_on_after_a_break() -> None:
     assert seen == NUMBERS.decode().split()
 
 
+async def test_late_loop_goes_on_after_the_unfinished_last_line_of_a_stream() -> None:
+    """What the other stream has written after such a line is not lost."""
+    launcher = FakeLauncher(default=Script(exit=None))
+    async with Runner(["tool"], launcher=launcher, iterable=False) as runner:
+        with anyio.fail_after(LIMIT):
+            await runner["tool"].until_started()
+            launcher["tool"].write(b"99 %")
+            launcher["tool"].write(b"one\ntwo", "stderr")
+            launcher["tool"].exit(1)
+            await runner["tool"].wait()
+            lines = [line.text async for line in runner["tool"].lines()]
+    assert lines == ["99 %", "one", "two"]
+
+
 async def test_lines_of_one_stream_leave_the_other_alone() -> None:
     """A loop over one stream takes no line of the other."""
     async with open_process(Command.shell("seq 3; seq 4 6 >&2")) as job:

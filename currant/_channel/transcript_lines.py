@@ -104,7 +104,8 @@ class TranscriptLines:
                 cutter.finish()
             elif cutter.flush_at <= anyio.current_time():
                 cutter.flush()
-        return not cursor.has_ended
+        # A stream that was cut short may have ended before the unread output of the other.
+        return cursor.has_unread or not cursor.has_ended
 
 
 class _Cutter:
