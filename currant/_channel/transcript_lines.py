@@ -75,11 +75,22 @@ class TranscriptLines:
                 return True
         return False
 
+    def raise_gap(self, streams: Sequence[StreamName]) -> None:
+        """Raise the error about output that was discarded before the next piece, once.
+
+        Raises:
+            OutputDiscardedError: output was discarded; `read` goes on after the gap.
+        """
+        for name in streams:
+            gap, self._cutters[name].gap = self._cutters[name].gap, None
+            if gap is not None:
+                raise gap
+
     async def read(self, cursor: Cursor, streams: Sequence[StreamName]) -> bool:
         """Cut one more piece of the output; return False if the output has ended.
 
-        Raises:
-            OutputDiscardedError: output was discarded; the next call goes on after the gap.
+        If output was discarded, its error is kept for `raise_gap`, for the lines that were cut
+        before come first, and the loop over them may be left.
         """
         cutters: dict[StreamName, _Cutter] = {name: self._cutters[name] for name in streams}
 
@@ -96,7 +107,8 @@ class TranscriptLines:
                 piece = cursor.take()
             except OutputDiscardedError as error:
                 self._cutters[error.stream].finish()
-                raise
+                self._cutters[error.stream].gap = error
+                return True
             self._cutters[piece.stream].add(piece, anyio.current_time())
             return True
         for name, cutter in cutters.items():
@@ -115,6 +127,7 @@ class _Cutter:
         place: up to where the stream was cut.
         cut: iterators over lines, each after the order of the piece in which the lines ended.
         flush_at: when the unfinished line is given; infinity: not before it ends.
+        gap: the error about output that was discarded after `cut`; None if there is none.
     """
 
     def __init__(
@@ -123,6 +136,7 @@ class _Cutter:
         self.place: Place = Place()
         self.cut: deque[tuple[int, Iterator[Line]]] = deque()
         self.flush_at: float = inf
+        self.gap: OutputDiscardedError | None = None
         self._command = command
         self._stream: StreamName = stream
         self._make_batch = batches_with_limit(line_limit)
@@ -184,7 +198,6 @@ class LineIterator:
         self._home = home
         self._here: Iterator[Line] = iter(())
         self._cursor: Cursor | None = None
-        self._gap: OutputDiscardedError | None = None
         self._has_ended = False
 
     def __aiter__(self) -> Self:
@@ -212,17 +225,12 @@ class LineIterator:
         """Read once, after which there may be a line; or raise the error that ends the loop."""
         if self._has_ended:
             raise StopAsyncIteration
-        if self._gap is not None:
-            gap, self._gap = self._gap, None
-            raise gap
+        self._lines.raise_gap(self._streams)
         self._home.check("Job.lines")
         if self._cursor is None:
             self._cursor = self._lines.attach(self._streams)
         with self._cursor.reading():
-            try:
-                self._has_ended = not await self._lines.read(self._cursor, self._streams)
-            except OutputDiscardedError as error:  # The lines before the gap come first.
-                self._gap = error
+            self._has_ended = not await self._lines.read(self._cursor, self._streams)
 
     def _leave(self) -> None:
         if self._cursor is not None:
