@@ -21,7 +21,7 @@ import anyio
 import pytest
 
 from currant import Runner
-from currant.cli import _run, _signals
+from currant.cli import _restore_signals, _run, _signals
 from currant.cli._run import pause_and_resume
 from currant.testing import FakeLauncher, Script
 from tests.clis import (
@@ -285,6 +285,27 @@ def test_signal_that_the_starter_of_currant_blocks_is_heeded(
     cli.signal(number)
     assert cli.end().status == SIGNALS[number]
     assert lifeline.ended() == {"a"}
+
+
+def test_ctrl_c_raises_no_exception_beside_a_run() -> None:
+    """An exception would be a traceback if it came twice, or inside of a library."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        _restore_signals()
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+
+        async def receive() -> None:
+            with _signals.receive_signals([signal.SIGINT]):
+                assert signal.getsignal(signal.SIGINT) != signal.SIG_DFL
+
+        anyio.run(receive)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+        with _signals.raising_interrupts():
+            assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_DFL
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # ---- pause and resume ----

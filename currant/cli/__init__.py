@@ -52,12 +52,12 @@ Imports create many objects, so `currant` starts 0.02 s faster with the higher t
 
 def main() -> None:
     """Run the subcommand that the program's arguments name, and end the program."""
-    if os.getpid() == 1:
-        run_as_init()
-    _open_standard_streams()
-    _restore_signals()
-    gc.set_threshold(GC_THRESHOLD)
     try:
+        if os.getpid() == 1:
+            run_as_init()
+        _open_standard_streams()
+        _restore_signals()
+        gc.set_threshold(GC_THRESHOLD)
         from currant.cli._stack_group import (  # noqa: PLC0415 - it needs the extra
             STACK_COMMANDS,
             stack_group,
@@ -72,19 +72,25 @@ def main() -> None:
         if error.name != "click":
             raise
         sys.exit("currant: the command line needs an extra: pip install 'currant[cli]'")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # before `_restore_signals`
         die_of(signals.SIGINT)
     gc.freeze()  # The modules stay until the end, so no later search for cycles needs to see them.
     run_command_line()
 
 
 def _restore_signals() -> None:
-    """Unblock all signals, and restore the default action of SIGCHLD.
+    """Unblock all signals, and restore the default actions of SIGCHLD and SIGINT.
 
     Whoever started `currant` may block signals for its own purposes (a signalfd): currant would not
     notice SIGTERM.  If SIGCHLD were ignored, the system would discard the exit status of each
     command.  All other ignored signals stay ignored, as `nohup` wants it.
+
+    By default Ctrl-C raises KeyboardInterrupt wherever Python is, which shows a traceback if Ctrl-C
+    comes twice, or inside of a library.  Before the first command starts, and when the last has
+    ended, there is nothing to clean up.  `raising_interrupts` is for the exceptions.
     """
+    if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
+        signals.signal(signals.SIGINT, signals.SIG_DFL)
     if signals.getsignal(signals.SIGCHLD) == signals.SIG_IGN:
         signals.signal(signals.SIGCHLD, signals.SIG_DFL)
     signals.pthread_sigmask(signals.SIG_SETMASK, ())

@@ -18,6 +18,7 @@ from currant._values.printable import printable
 from currant.cli._host_options import HOST_OPTIONS, add_options
 from currant.cli._prepare.file_limit import FILES_PER_HOST, OTHER_FILES, raise_file_limit
 from currant.cli._prepare.hosts import chosen_hosts, way_to_hosts
+from currant.cli._signals import raising_interrupts
 from currant.cli._summary import console_for
 from currant.hosts._turns import Turns
 
@@ -57,7 +58,8 @@ def check_hosts_and_exit(*, as_json: bool, **options: Unpack[HostOptions]) -> in
     try:
         chosen = chosen_hosts(options)
         raise_file_limit(len(chosen) * FILES_PER_HOST + OTHER_FILES)
-        findings = anyio.run(check_hosts, chosen, way_to_hosts(options))
+        with raising_interrupts():  # The connections must be closed.
+            findings = anyio.run(check_hosts, chosen, way_to_hosts(options))
     except CurrantError as error:
         raise click.UsageError(str(error)) from error
     (show_as_json if as_json else show_as_table)(findings)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal as signals
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
@@ -47,7 +46,6 @@ def run_and_report(
             status = _run_both(prepared, later, options)
             ended = ended_commands(prepared.runner)
             ended += [] if later is None else ended_commands(later.runner)
-            _let_ctrl_c_end_writes()
             status = reports.write(ended, status)
     except (CurrantError, ValueError) as error:
         return report_error(error)
@@ -73,12 +71,6 @@ def _run(
         return run_commands(runner, success, server, view)
     except (CurrantError, ValueError) as error:
         return report_error(error)
-
-
-def _let_ctrl_c_end_writes() -> None:
-    """Let Ctrl-C end the program while it writes to a terminal that accepts no output."""
-    if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
-        signals.signal(signals.SIGINT, signals.SIG_DFL)
 
 
 def _show_tables(prepared: Prepared, options: Options) -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal as signals
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
-    from contextlib import AbstractContextManager
+    from collections.abc import AsyncIterator, Generator, Iterable
 
 __all__ = [
     "FORWARDED_SIGNALS",
@@ -18,6 +18,7 @@ __all__ = [
     "STOP_SIGNALS",
     "SignalStatus",
     "pause_this_process",
+    "raising_interrupts",
     "receive_signals",
 ]
 
@@ -54,15 +55,37 @@ class SignalStatus(int):
         return self - 128
 
 
+@contextmanager
 def receive_signals(
     numbers: Iterable[signals.Signals],
-) -> AbstractContextManager[AsyncIterator[signals.Signals]]:
+) -> Generator[AsyncIterator[signals.Signals]]:
     """Receive signals, except signals that were ignored before currant started (as by ``nohup``).
 
     An ignored signal stays ignored.
     """
     not_ignored = [number for number in numbers if signals.getsignal(number) != signals.SIG_IGN]
-    return anyio.open_signal_receiver(*not_ignored)
+    try:
+        with anyio.open_signal_receiver(*not_ignored) as received:
+            yield received
+    finally:
+        if signals.SIGINT in not_ignored:  # asyncio leaves a handler that raises KeyboardInterrupt.
+            signals.signal(signals.SIGINT, signals.SIG_DFL)
+
+
+@contextmanager
+def raising_interrupts() -> Generator[None]:
+    """Let Ctrl-C raise KeyboardInterrupt in the block, which has something to clean up.
+
+    Elsewhere Ctrl-C ends currant at once, unless `receive_signals` receives it.
+    """
+    before = signals.getsignal(signals.SIGINT)
+    if before == signals.SIG_DFL:
+        signals.signal(signals.SIGINT, signals.default_int_handler)
+    try:
+        yield
+    finally:
+        if before == signals.SIG_DFL:
+            signals.signal(signals.SIGINT, before)
 
 
 def pause_this_process() -> None:

@@ -26,6 +26,7 @@ from currant.cli._clients.ask import ANSWER_LIMIT, show_problems
 from currant.cli._errors import report_error
 from currant.cli._prepare.stack_place import StackPlace
 from currant.cli._run_and_report import run_and_report
+from currant.cli._signals import raising_interrupts
 from currant.stack._client import Listing, StackClient
 from currant.stack._errors import RequestError, StackError, StackFolderError, StackRunningError
 from currant.stack._folder import Claim, key_of, real_folder
@@ -112,12 +113,13 @@ def _start_detached(
     claim.leave()
     client: StackClient | None = None
     try:
-        with open(reader, "rb") as started:
-            is_listening = bool(started.read())
-        if not is_listening:  # The child has reported the error.
-            return _exit_status(pid)
-        client = StackClient(folder, claim.paths.socket)
-        return anyio.run(wait_until_ready, client, pid, log, begin)
+        with raising_interrupts():
+            with open(reader, "rb") as started:
+                is_listening = bool(started.read())
+            if not is_listening:  # The child has reported the error.
+                return _exit_status(pid)
+            client = StackClient(folder, claim.paths.socket)
+            return anyio.run(wait_until_ready, client, pid, log, begin)
     except KeyboardInterrupt:  # Ctrl-C reaches this process, and not the stack.
         say_what_goes_on(client, pid, log)
         raise

@@ -21,7 +21,12 @@ import click
 from currant._values.printable import printable
 from currant.cli._clients.ask import ask_stack, folder_option
 from currant.cli._clients.terminal_modes import STDIN, STDOUT, ScreenModes, TerminalModes
-from currant.cli._signals import PAUSE_SIGNALS, pause_this_process, receive_signals
+from currant.cli._signals import (
+    PAUSE_SIGNALS,
+    pause_this_process,
+    raising_interrupts,
+    receive_signals,
+)
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -72,7 +77,8 @@ def attach(name: str, *, detach_key: str, folder: str | None) -> int:
         click.echo(f"currant: {shown} has ended: {end.error or end.exit}", err=True)
         return 0
 
-    return ask_stack(folder, connect)
+    with raising_interrupts():  # The modes of the terminal must be restored.
+        return ask_stack(folder, connect)
 
 
 def _character(key: str) -> bytes:

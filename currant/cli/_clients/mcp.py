@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal as signals
 
 import click
 
@@ -29,8 +28,5 @@ def serve_mcp(*, folder: str | None) -> int:
             raise
         problem = MissingExtraError("the tools for agents", "mcp", "mcp")
         raise click.UsageError(str(problem)) from error
-    if signals.getsignal(signals.SIGINT) is signals.default_int_handler:
-        # A thread of the package mcp reads stdin, and a KeyboardInterrupt would wait for it.
-        signals.signal(signals.SIGINT, signals.SIG_DFL)
     serve(None if folder is None else os.path.abspath(folder))
     return 0
