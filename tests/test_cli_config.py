@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import tomllib
 from itertools import pairwise
 from pathlib import Path
@@ -339,23 +340,38 @@ def test_init_refuses_a_procfile_that_toml_cannot_hold() -> None:
 
 
 @pytest.mark.slow
-def test_init_asks_for_commands(on_terminal: Start, folder: Path) -> None:
-    """Each command has a name, which is that of its program by default."""
+@pytest.mark.parametrize("end", [b"\n", b"\x04"], ids=["enter", "ctrl-d"])
+def test_init_asks_for_commands(on_terminal: Start, folder: Path, end: bytes) -> None:
+    """Each command has a name of its own, which is that of its program by default."""
     cli = on_terminal(subcommand="init", cwd=folder)
     for question, answer in (
-        (b"A command to start (none: done)", b"npm run dev"),
-        (b"Its name [dev]", b""),
-        (b"[dev]: \r\nA command to start (none: done)", b"serve ${X%y}"),
-        (b"Its name [serve]", b"web server"),
-        (b"web server\r\nA command to start (none: done)", b""),
+        (b"A command to start (none: done)", b"npm run dev\n"),
+        (b"Its name [dev]", b"\n"),
+        (b"[dev]: \r\nA command to start (none: done)", b"serve ${X%y}\n"),
+        (b"Its name [serve]", b"dev\n"),
+        (b"Another command has the name dev.\r\nIts name [serve]", b"web server\n"),
+        (b"web server\r\nA command to start (none: done)", end),
     ):
         cli.read_until(question)
-        type_on(cli, answer + b"\n")
+        type_on(cli, answer)
     assert cli.end().status == 0
     assert tomllib.loads(Path("currant.toml").read_text()) == {
         "commands": {"dev": "npm run dev", "web server": "serve $${X%y}"}
     }
     assert load().values["commands"]["web server"] == {"command": "serve ${X%y}"}
+
+
+def test_init_leaves_no_half_of_a_file() -> None:
+    """After a full disk, the next attempt must not find a file."""
+    Path("Procfile").write_text("a: true\n")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        called = call("init")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert called.err == "currant: cannot write currant.toml: File too large\n"
+    assert not Path("currant.toml").exists()
 
 
 def test_text_of_init_is_a_configuration(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -12,6 +13,7 @@ import click
 from currant._values.errors import CommandError, CurrantError
 from currant.cli._errors import report_error
 from currant.cli._prepare.labels import default_name
+from currant.cli._signals import raising_interrupts
 from currant.config._find import CONFIG
 from currant.config._procfile import DEFAULT_PORT, DEFAULT_PROCFILE, PORTS_PER_TYPE, read_procfile
 from currant.config._toml import to_toml, toml_key
@@ -23,6 +25,8 @@ if TYPE_CHECKING:
 __all__ = ["from_commands", "from_processes", "init"]
 
 _PORT = re.compile(r"\$(?:PORT\b|\{PORT\b)")
+
+EXISTS = f"{CONFIG} exists already; nothing has been written"
 
 HEADER = """\
 # What `currant start` starts.  `currant check` lists it, `currant graph` shows what waits for what.
@@ -61,11 +65,12 @@ def init(procfile: str | None) -> int:
     try:
         os.getcwd()  # `run_group` reports it if the folder was deleted.
         if os.path.lexists(CONFIG):
-            raise CommandError(f"{CONFIG} exists already; nothing has been written")
+            raise CommandError(EXISTS)
         if procfile is not None:
             text = from_processes(read_procfile(procfile))
         elif sys.stdin.isatty():
-            text = from_commands(_ask())
+            with raising_interrupts():  # The modes of the terminal must be restored.
+                text = from_commands(_ask())
         else:
             raise CommandError(
                 f"there is no {DEFAULT_PROCFILE} here, and nobody to ask: stdin is no terminal"
@@ -80,12 +85,27 @@ def init(procfile: str | None) -> int:
 def _ask() -> dict[str, str]:
     """Ask for commands until there are no more."""
     lines: dict[str, str] = {}
-    while line := click.prompt("A command to start (none: done)", default="", show_default=False):
+    while line := _next_line():
         name = click.prompt("Its name", default=_free_name(line, lines))
+        while name in lines:
+            click.echo(f"Another command has the name {name}.")
+            name = click.prompt("Its name", default=_free_name(line, lines))
         lines[name] = line
     if not lines:
         raise CommandError("no command was given, so nothing has been written")
     return lines
+
+
+def _next_line() -> str:
+    """Ask for a command; return an empty text if there are no more, also after Ctrl-D."""
+    try:
+        line = click.prompt("A command to start (none: done)", default="", show_default=False)
+    except click.Abort as error:
+        if isinstance(error.__context__, EOFError):  # Otherwise it was Ctrl-C.
+            click.echo()
+            return ""
+        raise
+    return line.strip()
 
 
 def _free_name(line: str, taken: Mapping[str, str]) -> str:
@@ -129,10 +149,15 @@ def _pairs(lines: Mapping[str, str]) -> Iterator[str]:
 
 def _write(text: str) -> None:
     try:
-        with open(CONFIG, "x", encoding="utf-8") as file:
-            file.write(text)
-    except OSError as error:
-        raise CommandError(f"cannot write {CONFIG}: {error.strerror}") from error
+        data = text.encode()
     except UnicodeEncodeError as error:
-        os.unlink(CONFIG)
         raise CommandError("a command is not valid UTF-8, which TOML needs") from error
+    try:
+        with open(CONFIG, "xb") as file:
+            file.write(data)
+    except FileExistsError as error:
+        raise CommandError(EXISTS) from error
+    except OSError as error:
+        with suppress(OSError):  # Half a file would be in the way of the next attempt.
+            os.unlink(CONFIG)
+        raise CommandError(f"cannot write {CONFIG}: {error.strerror}") from error
