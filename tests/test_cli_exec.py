@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import pwd
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
+from currant.cli._commands import currant
 from tests.clis import environment
 
 if TYPE_CHECKING:
@@ -59,6 +61,7 @@ def test_command_has_the_environment_of_a_command_of_the_configuration(
         (["web." + "9" * 5000, "true"], b"there is no process 'web.9"),
         (["-e", "nul", "web", "true"], b"the variable A contains a NUL byte"),
         (["web", "no-such-program"], b"there is no program 'no-such-program' in the PATH"),
+        (["web", "./no"], b"'./no', or the interpreter that its first line names, does not exist"),
     ],
 )
 def test_wrong_name_or_command_is_an_error(
@@ -95,3 +98,19 @@ def test_bash_completes_processes_with_the_installed_script(run: Run, applicatio
         check=True,
     )
     assert completed.stdout == b"worker\n"
+
+
+def test_completion_of_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The script is printed; there is no place to install it."""
+    from click.testing import CliRunner
+
+    def getpwuid(number: int) -> NoReturn:
+        raise KeyError(number)
+
+    monkeypatch.setattr(pwd, "getpwuid", getpwuid)
+    for name in ("HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    assert "_currant_completion" in CliRunner().invoke(currant, ["completion", "bash"]).stdout
+    refused = CliRunner().invoke(currant, ["completion", "bash", "--install"])
+    assert refused.exit_code == 2
+    assert "this user has no home folder; set HOME" in refused.stderr

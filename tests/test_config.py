@@ -452,6 +452,15 @@ def test_configuration_of_a_stranger_above_is_refused(
     assert load(["currant.toml"]).commands[0].name == "x"
 
 
+def test_link_above_that_leads_nowhere_is_a_problem(folder: Path) -> None:
+    """It is the configuration, and cannot be read."""
+    (folder / "a").mkdir()
+    (folder / "currant.toml").symlink_to("nowhere")
+    assert problems(folder="a") == [
+        f"{folder / 'currant.toml'}: cannot be read: No such file or directory"
+    ]
+
+
 def test_configuration_in_pyproject_has_its_own_table() -> None:
     """The lines in messages are those of the whole file."""
     write(

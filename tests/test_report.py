@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
 from pathlib import Path
 from signal import SIGKILL
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ import pytest
 from currant._timeline import Report, TraceError, read_report, write_page
 from currant._timeline._critical_path import critical_path
 from currant._timeline._report import Link, Row, Slice
+from tests.clis import CURRANT, ROOT
 from tests.test_trace import wait_for_text
 from tests.waiting import EXEC_FOREVER
 
@@ -284,6 +287,18 @@ def test_report_on_stdout(run: Run, tmp_path: Path) -> None:
     trace.write_text(HEAD + "\n]\n")
     assert report_of(run, trace, "-o", "-").out.startswith(b"<!DOCTYPE html>")
     assert list(tmp_path.iterdir()) == [trace]
+
+
+def test_reader_of_the_report_that_is_gone_is_no_error(tmp_path: Path) -> None:
+    """As in ``| head``, the status is that of SIGPIPE, and nothing is said."""
+    trace = tmp_path / "run.json"
+    trace.write_text(HEAD + "\n]\n")
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [*CURRANT, "report", str(trace), "-o", "-"]
+    with open(writer, "wb") as pipe:
+        shown = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, cwd=ROOT, check=False)
+    assert (shown.returncode, shown.stderr) == (141, b"")
 
 
 @pytest.mark.parametrize("name", ["run.html", "link.html"])

@@ -26,8 +26,7 @@ class _Home(NamedTuple):
 
 
 def _bash() -> _Home:
-    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    path = Path(data, "bash-completion", "completions", PROGRAM)
+    path = Path(_xdg("XDG_DATA_HOME", "~/.local/share"), "bash-completion", "completions", PROGRAM)
     return _Home(path, "The package bash-completion loads it in new shells.")
 
 
@@ -40,8 +39,14 @@ def _zsh() -> _Home:
 
 
 def _fish() -> _Home:
-    config = os.environ.get("XDG_CONFIG_HOME") or "~/.config"
+    config = _xdg("XDG_CONFIG_HOME", "~/.config")
     return _Home(Path(config, "fish", "completions", f"{PROGRAM}.fish"), "fish loads it by itself.")
+
+
+def _xdg(variable: str, default: str) -> str:
+    """Return the folder that a variable names; XDG wants a relative path to be ignored."""
+    folder = os.environ.get(variable, "")
+    return folder if os.path.isabs(folder) else default
 
 
 SHELLS: dict[str, Callable[[], _Home]] = {"bash": _bash, "zsh": _zsh, "fish": _fish}
@@ -61,11 +66,13 @@ def show_completion(context: click.Context, shell: str, *, install: bool) -> Non
     completion = get_completion_class(shell)
     assert completion is not None
     script = completion(program, {}, PROGRAM, VARIABLE).source()
-    home = SHELLS[shell]()
-    path = home.path.expanduser()
     if not install:
         click.echo(script)
         return
+    home = SHELLS[shell]()
+    path = Path(os.path.expanduser(home.path))
+    if not path.is_absolute():
+        raise click.UsageError("this user has no home folder; set HOME")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(script)

@@ -120,6 +120,9 @@ def _exec(command: list[str], environment: Mapping[str, str]) -> NoReturn:
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 - no shell is wanted
     except FileNotFoundError as error:
+        if os.sep in command[0]:
+            text = f"{command[0]!r}, or the interpreter that its first line names, does not exist"
+            raise click.UsageError(text) from error
         raise click.UsageError(f"there is no program {command[0]!r} in the PATH") from error
     except OSError as error:
         raise click.UsageError(f"cannot run {command[0]!r}: {error.strerror}") from error

@@ -62,5 +62,7 @@ def _write(page: bytes, trace: Path, target: str) -> None:
         if os.path.exists(target) and os.path.samefile(target, trace):
             raise CommandError(f"{target} is the trace itself; give the page another name, with -o")
         Path(target).write_bytes(page)
+    except BrokenPipeError:  # `run_group` ends the program, as after `| head`.
+        raise
     except OSError as error:
         raise CommandError(f"{target}: {error.strerror}") from error

@@ -70,7 +70,11 @@ def _check_owner(path: str, folder: str) -> None:
     Raises:
         ConfigError: the file belongs to another user.
     """
-    owner = os.stat(path).st_uid
+    try:
+        owner = os.stat(path).st_uid
+    except OSError as error:  # A link may lead nowhere.
+        text = f"cannot be read: {error.strerror}"
+        raise ConfigError([Problem(path, None, "", text)]) from error
     if owner not in (0, os.geteuid(), os.stat(folder).st_uid):
         text = "belongs to another user and is not in this folder; to trust it, name it with -f"
         raise ConfigError([Problem(path, None, "", text)])
