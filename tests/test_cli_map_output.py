@@ -308,10 +308,11 @@ def test_no_progress_on_a_terminal(on_terminal: Start) -> None:
 
 
 def test_values_are_read_from_a_terminal_until_its_end(on_terminal: Start) -> None:
-    """Currant says that it waits for values."""
-    cli = on_terminal("--no-progress", "-q", "echo", "<{}>", subcommand="map", columns=80)
+    """Currant says that it waits for values, and shows no progress."""
+    cli = on_terminal("-q", "echo", "<{}>", subcommand="map", env={"CI": ""}, columns=80)
     cli.read_until(b"reading the values from the terminal")
     type_on(cli, b"x\n\x04")
     status, out, _ = cli.end()
     assert status == 0
     assert b"<x>\r\n" in out
+    assert b"0/?" not in out  # Progress would be mixed with what is typed.

@@ -424,6 +424,19 @@ def test_summary_lists_the_result_of_each_command(
     assert any(ended[name] == failed[name] for name in failed), ended
 
 
+def test_summary_on_a_narrow_terminal_cuts_no_word(on_terminal: Start) -> None:
+    """The terminal wraps the rows."""
+    options = ("-n", "a-long-name", "--summary", "--color", "never")
+    status, out, _ = on_terminal(*options, "true", columns=30).end()
+    assert status == 0
+    assert out.splitlines()[-1].split()[:3] == [b"a-long-name", b"succeeded", b"exit"]
+
+
+def test_spaces_beside_a_name_do_not_count(run: Run) -> None:
+    """A space after a comma is no part of the name, which `--hide` can give."""
+    assert run("-n", "a, b", "--hide", "b", "echo 1", "echo 2") == (0, b"a | 1\n", b"")
+
+
 def test_summary_shows_each_unusual_name_on_one_line(run: Run) -> None:
     """A newline or an escape code in a name is shown escaped; brackets are not markup."""
     names = "new\nline,\x1b[31mred,[bold]"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from currant import CommandError
-from currant.config._procfile import read_procfile
+from currant.config._procfile import read_application
 from tests.clis import environment, lines_of, plain
 from tests.waiting import EXEC_FOREVER, LIMIT
 
@@ -303,17 +303,17 @@ def test_advice_to_write_a_configuration_is_for_a_missing_procfile(
 ) -> None:
     """`currant init` would read the same Procfile, so it does not help with one that is wrong."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CommandError, match=r"No such file .*; 'currant init' writes"):
-        read_procfile("Procfile")
+    with pytest.raises(CommandError, match=r"no Procfile in this folder; 'currant init' writes"):
+        read_application([], None)
     (tmp_path / "Procfile").mkdir()
     with pytest.raises(CommandError, match=r"cannot read the Procfile Procfile: Is a directory$"):
-        read_procfile("Procfile")
+        read_application([], None)
 
 
 @pytest.mark.parametrize(
     ("procfile", "arguments", "message"),
     [
-        (None, [], "cannot read the Procfile Procfile: No such file"),
+        (None, [], "there is no currant.toml in this folder or above it, and no Procfile in"),
         (None, ["-f", "there/Proc"], "cannot read the Procfile there/Proc: No such file"),
         (None, ["-f", "/dev/zero"], "/dev/zero is larger than 1 MiB, so it is no Procfile"),
         ("a: {}\n\nb {}\n", [], "Procfile, line 3: 'b {}' is not"),

@@ -54,13 +54,14 @@ SHELLS: dict[str, Callable[[], _Home]] = {"bash": _bash, "zsh": _zsh, "fish": _f
 
 @click.command("completion")
 @click.option("--install", is_flag=True, help="Write the script where the shell looks for it.")
-@click.argument("shell", type=click.Choice(tuple(SHELLS)))
+@click.argument("shell", metavar="SHELL", type=click.Choice(tuple(SHELLS)))
 @click.pass_context
 def show_completion(context: click.Context, shell: str, *, install: bool) -> None:
     """Print or install a script for completion in a shell.
 
-    The script completes options, subcommands and the names of processes.  For one
-    session: source <(currant completion bash), or: currant completion fish | source
+    SHELL is bash, zsh or fish.  The script completes subcommands, options and the names of
+    commands.  For one session: source <(currant completion bash), or: currant completion fish |
+    source
     """
     program = context.find_root().command
     completion = get_completion_class(shell)

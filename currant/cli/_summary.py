@@ -11,6 +11,7 @@ from currant._values.host_names import fold, natural_key
 from currant._values.printable import printable
 from currant._values.results import lost_host
 from currant.sinks._colors import color_system_of
+from currant.sinks._files import terminal_columns
 from currant.sinks._templates import THIS_MACHINE
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ STYLES = {"succeeded": "green", "failed": "red", "stopped": "yellow", "skipped":
 
 UNLIMITED_WIDTH = 10_000
 """Columns of the table if its file is not a terminal, so that rich breaks no line."""
+
+LEAST_WIDTH = 80
+"""Columns of the table on a narrower terminal, which wraps the rows: rich would cut the words."""
 
 
 def show_summary(
@@ -101,12 +105,13 @@ def console_for(color: Color, *, stderr: bool = True) -> Console:
 
     file = sys.stderr if stderr else sys.stdout
     system = color_system_of(file, color)
+    columns = terminal_columns(file.fileno()) if file.isatty() else UNLIMITED_WIDTH
     return Console(
         stderr=stderr,
         force_terminal=system is not None,
         color_system=cast("Any", system),
         no_color=system is None,
-        width=None if file.isatty() else UNLIMITED_WIDTH,
+        width=max(columns or 0, LEAST_WIDTH),
         highlight=False,
     )
 

@@ -33,6 +33,10 @@ __all__ = [
 ]
 
 DEFAULT_PROCFILE = "Procfile"
+NOTHING_TO_START = (
+    "there is no currant.toml in this folder or above it, and no Procfile in this folder; 'currant "
+    "init' writes a currant.toml"
+)
 DEFAULT_PORT = 5000
 PORTS_PER_TYPE = 100
 """The distance between the first ports of two successive process types."""
@@ -73,14 +77,17 @@ def read_application(procfiles: Sequence[str], env: str | None) -> Application:
             Procfile, if this file exists.
 
     Raises:
-        CommandError: a file cannot be read, or a line cannot be parsed.
+        CommandError: a file cannot be read, a line cannot be parsed, or there is no file at all.
     """
     if env is not None:
         variables = read_env_files(path.strip() for path in env.split(","))
     else:
         variables = read_default_env_file(os.path.dirname(procfiles[0]) if procfiles else "")
     if not procfiles:
-        procfiles = [variables.get("PROCFILE") or os.environ.get("PROCFILE") or DEFAULT_PROCFILE]
+        named = variables.get("PROCFILE") or os.environ.get("PROCFILE")
+        if not named and not os.path.lexists(DEFAULT_PROCFILE):
+            raise CommandError(NOTHING_TO_START)
+        procfiles = [named or DEFAULT_PROCFILE]
     processes: dict[str, str] = {}
     for procfile in procfiles:
         processes |= read_procfile(procfile)
@@ -99,9 +106,7 @@ def read_procfile(path: str) -> dict[str, str]:
         with open(path, encoding="utf-8-sig", errors="surrogateescape") as file:
             text = file.read(MAX_SIZE + 1)
     except OSError as error:
-        is_usual = path == DEFAULT_PROCFILE and isinstance(error, FileNotFoundError)
-        advice = "; 'currant init' writes a currant.toml" if is_usual else ""
-        raise CommandError(f"cannot read the Procfile {path}: {error.strerror}{advice}") from error
+        raise CommandError(f"cannot read the Procfile {path}: {error.strerror}") from error
     if len(text) > MAX_SIZE:
         raise CommandError(f"{path} is larger than {MAX_SIZE >> 20} MiB, so it is no Procfile")
     lines = text.split("\n")

@@ -103,7 +103,7 @@ def signal(signal_name: str, name: str, *, leader: bool, folder: str | None) -> 
 @folder_option
 @_names
 def wait(names: Sequence[str], *, ready: bool, timeout: float | None, folder: str | None) -> int:
-    """Wait until commands have ended, or with --ready, are ready.
+    """Wait until commands have ended or, with --ready, are ready.
 
     Without NAME, wait for all commands.  The exit status is that of the first command that has
     failed, or 0 if none has.  With --ready, the exit status is 1 if a command cannot become ready,

@@ -25,8 +25,8 @@ __all__ = ["reload"]
 def reload(*, dry_run: bool, folder: str | None) -> int:
     """Apply what has changed in the configuration or the Procfile.
 
-    currant reads the files again, starts new commands, stops removed commands, and restarts
-    changed commands, and starts commands again that were skipped because of these.  It shows the
+    currant reads the files again, starts new commands, stops removed commands, restarts changed
+    commands, and starts commands again that were skipped because of these.  It shows the
     difference first.  If a file is wrong, nothing changes.  The exit status is 1 if a command is
     not ready then.
     """

@@ -274,7 +274,9 @@ class _Run:
 
     async def _show_progress(self) -> None:
         wanted, live = self._options["progress"], is_live(os.environ, STDERR)
-        if wanted is False or (wanted is None and not live and not is_in_ci(os.environ)):
+        if wanted is None:  # A line of progress would be mixed with what a person types.
+            wanted = (live or is_in_ci(os.environ)) and not self._plan.is_typed
+        if not wanted:
             return
         if live and self._output.show_progress(self._progress):
             while True:

@@ -76,6 +76,7 @@ class Plan:
         pacer: lets each process start in its turn; None: at once.
         skipped: how many jobs were left out so far, because the job log has them.
         skipped_failed: how many of these have failed, according to the job log.
+        is_typed: whether a person types the values at the terminal.
     """
 
     jobs: AsyncIterable[Job]
@@ -89,6 +90,7 @@ class Plan:
     pacer: Pacer | None = None
     skipped: int = 0
     skipped_failed: int = 0
+    is_typed: bool = False
 
     @property
     def goes_on(self) -> bool:
@@ -127,6 +129,7 @@ async def prepare(words: Sequence[str], options: MapOptions, stack: AsyncExitSta
             plan = _plan_of_blocks(template_words, groups, options, log)
         else:
             plan = await _plan_of_values(template_words, groups, options, log, stack)
+            plan.is_typed = _is_typed(groups)
         if log is not None and log.logged is not None:
             plan.jobs = await jobs_not_logged(
                 plan.jobs,
@@ -174,7 +177,7 @@ async def _plan_of_values(
     stack: AsyncExitStack,
 ) -> Plan:
     """Return the plan of jobs with values; without a template, each value is a line for a shell."""
-    if not groups and os.isatty(STDIN):
+    if _is_typed(groups):
         print_error("reading the values from the terminal, one in a line, until Ctrl-D")
     inputs = await stack.enter_async_context(open_inputs(groups, _form(options)))
     jobs = _jobs_of_rows(inputs)
@@ -187,6 +190,12 @@ async def _plan_of_values(
     else:
         template = _template(words, options, names=inputs.names, columns=inputs.columns)
     return _plan_of_template(jobs, template, options, log, lambda: inputs.total)
+
+
+def _is_typed(groups: Sequence[Group]) -> bool:
+    """Return whether a person types the values."""
+    files = [path for group in groups if group.are_files for path in group.words]
+    return (not groups or "-" in files) and os.isatty(STDIN)
 
 
 def _form(options: MapOptions) -> Form:

@@ -128,7 +128,7 @@ def _choose_names(lines: Sequence[str], given: str | None) -> list[str]:
     if given is None:
         taken = Names()
         return [taken.unique(default_name(line)) for line in lines]
-    names = given.split(",")
+    names = [name.strip() for name in given.split(",")]
     if len(names) != len(lines):
         raise CommandError(f"--names gives {_count(names, 'name')} for {_count(lines, 'command')}")
     return names
