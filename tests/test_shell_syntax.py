@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
+import currant
 from currant._values.shell_syntax import with_exec, without_exec
 
 
@@ -40,3 +44,11 @@ def test_simple_line_gets_exec(line: str, expected: str) -> None:
 def test_other_line_stays_as_it_is(line: str) -> None:
     """A list, a word of the shell itself, and what is hard to read keep their shell."""
     assert with_exec(line) == line
+
+
+def test_no_pattern_repeats_a_group_possessively() -> None:
+    """Python before 3.11.5 goes on behind the wrong character after such a group."""
+    package = Path(currant.__file__).parent
+    possessive = re.compile(r"\)(?:[*+?]|\{[\d,]+\})\+")
+    found = [path.name for path in package.rglob("*.py") if possessive.search(path.read_text())]
+    assert found == []

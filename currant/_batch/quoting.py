@@ -45,7 +45,7 @@ _SHELLS = r"""
 """
 """The name of a shell, or a variable with its path, and what may close quotes around it."""
 
-_SPACE = r"(?: \s | \\\n )++"
+_SPACE = r"(?> (?: \s | \\\n )+ )"
 
 _OPTION = rf"""
     (?: (?: [-+]\w*[oO] | --(?: emulate | init-file | rcfile ) ) {_SPACE} \S+
@@ -58,9 +58,9 @@ _BEFORE_COMMAND = "(?: then | do | else | if | elif | while | until | builtin | 
 _RUNS_SCRIPT = re.compile(
     rf"""
       (?<! [\w.-] ) {_SHELLS} (?: {_SPACE} {_OPTION} )*
-          {_SPACE} -\w*c (?: \w*[oO] {_SPACE} \S+ | \w* ) (?: {_SPACE} {_OPTION} )*+ {_SPACE}
+          {_SPACE} -\w*c (?: \w*[oO] {_SPACE} \S+ | \w* ) (?> (?: {_SPACE} {_OPTION} )* ) {_SPACE}
     | (?P<eval> (?: \A | [;&|(){{}}`!\n] | (?<! \w ) {_BEFORE_COMMAND} ) \s* eval {_SPACE} )
-    | (?P<builtin> (?<! [\w./-] ) (?: eval | trap ) (?: {_SPACE} -- )?+ {_SPACE} )
+    | (?P<builtin> (?<! [\w./-] ) (?: eval | trap ) (?> (?: {_SPACE} -- )? ) {_SPACE} )
     """,
     re.VERBOSE,
 )
@@ -70,31 +70,31 @@ _SUBSTITUTION = r"""(?: \$ (?: \w++ | \{\w+\} | \( [^()"'`\\]* \) | [@*\#?$!-] )
 """A substitution without quotes of its own."""
 
 _WORD = rf"""
-    (?: \\. | '[^']*' | " (?: \\. | [^"\\`$] | {_SUBSTITUTION} | \$ (?= [\s"] ) )*+ "
-      | [^\s\\'"`$;&|()<>] | {_SUBSTITUTION} )++
+    (?> (?: \\. | '[^']*' | " (?> (?: \\. | [^"\\`$] | {_SUBSTITUTION} | \$ (?= [\s"] ) )* ) "
+      | [^\s\\'"`$;&|()<>] | {_SUBSTITUTION} )+ )
 """
 """A word with simple quotes."""
 
 _WHOLE_WORD = re.compile(
-    rf"(?! {_SUBSTITUTION}++ [ \t] ) {_WORD} (?= [\s;&|)<>] )", re.VERBOSE | re.DOTALL
+    rf"(?! (?> {_SUBSTITUTION}+ ) [ \t] ) {_WORD} (?= [\s;&|)<>] )", re.VERBOSE | re.DOTALL
 )
 """A word that has ended for sure, and is there even if a variable is empty."""
 
 _WHOLE_COMMAND = re.compile(
-    rf"(?: {_WORD} | [ \t] | >[&|]? | <&? )++ (?= [\n;&|)] )", re.VERBOSE | re.DOTALL
+    rf"(?> (?: {_WORD} | [ \t] | >[&|]? | <&? )+ ) (?= [\n;&|)] )", re.VERBOSE | re.DOTALL
 )
 """The words of a command that has ended for sure."""
 
-_INDEX = r"(?: \[ [^]]* \] | [^]] )*+"
+_INDEX = r"(?> (?: \[ [^]]* \] | [^]] )* )"
 
 _EVALUATED = re.compile(
     rf"""
     (?: \$\[ {_INDEX}
       | (?<! [\w./-] ) let \s (?: '[^']*' | " (?: \\. | [^"\\] )* (?: " | \Z ) | [^;&|\n'"] )*
-      | (?<! \w ) [A-Za-z_]\w* \[ (?: \[ [^]]* \] | [^]\s] )*+
-      | (?<! \w ) [A-Za-z_]\w* \+?=\( (?: [^)]*\s )? \[ (?: \[ [^]]* \] | [^]\s] )*+
+      | (?<! \w ) [A-Za-z_]\w* \[ (?> (?: \[ [^]]* \] | [^]\s] )* )
+      | (?<! \w ) [A-Za-z_]\w* \+?=\( (?: [^)]*\s )? \[ (?> (?: \[ [^]]* \] | [^]\s] )* )
       | \$\{{ [\w@*!\#]* \[ {_INDEX}
-      | \$\{{ [\w@*!\#]+ (?: \[ [^}}]* \] )? : (?! [-=?+] ) (?: \$\{{ [^}}]* \}} | [^}}] )*+
+      | \$\{{ [\w@*!\#]+ (?: \[ [^}}]* \] )? : (?! [-=?+] ) (?> (?: \$\{{ [^}}]* \}} | [^}}] )* )
     ) \Z
     """,
     re.VERBOSE,

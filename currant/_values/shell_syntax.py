@@ -37,15 +37,15 @@ _SYNTAX = re.compile(
 _PIECE = re.compile(_LITERAL, re.VERBOSE | re.DOTALL)
 
 _ASSIGNMENTS = rf"""
-    \s*+ (?: [A-Za-z_]\w*+ = (?: {_LITERAL} | [^\s\\'"|&;()<>] )*+ \s++ )*+
+    \s*+ (?> (?: [A-Za-z_]\w*+ = (?> (?: {_LITERAL} | [^\s\\'"|&;()<>] )* ) \s++ )* )
 """
 """The assignments that a command may begin with."""
 
 _SIMPLE = re.compile(
     rf"""
       {_ASSIGNMENTS}
-      (?P<program> (?: {_LITERAL} | [^\s\\'"|&;()<>=\#] )++ ) (?= \s | \Z )
-      (?: {_LITERAL} | >> | >\| | [<>]& | [<>] | [^\\'"|&;()<>\n] )*+
+      (?P<program> (?> (?: {_LITERAL} | [^\s\\'"|&;()<>=\#] )+ ) ) (?= \s | \Z )
+      (?> (?: {_LITERAL} | >> | >\| | [<>]& | [<>] | [^\\'"|&;()<>\n] )* )
     """,
     re.VERBOSE | re.DOTALL | re.ASCII,
 )

@@ -60,10 +60,10 @@ _C1 = re.compile(rb"\xc2[\x80-\x9f]|(" + _CHARACTER + rb")|[\x80-\x9f]")
 _C1_AS_UTF_8 = re.compile(rb"\xc2[\x80-\x9f]")
 _CUT_CHARACTER = re.compile(rb"(?:[\xc2-\xf4]|[\xe0-\xf4][\x80-\xbf]|[\xf0-\xf4][\x80-\xbf]{2})\Z")
 
-_OPEN_COLOR = rb"\x1b\[(?!0*m)[0-9;:]*+m[^\x1b\r\n]*+(?:\x1b(?!\[[0-9;:]*+m)[^\x1b\r\n]*+)*+"
+_OPEN_COLOR = rb"\x1b\[(?!0*m)[0-9;:]*+m[^\x1b\r\n]*+(?>(?:\x1b(?!\[[0-9;:]*+m)[^\x1b\r\n]*+)*)"
 _OPEN_LINK = (
     rb"\x1b\]8;[^;\x07\x1b\r\n]*+;[^\x07\x1b\r\n]++(?:\x07|\x1b\\)"
-    rb"[^\x1b\r\n]*+(?:\x1b(?!\]8;)[^\x1b\r\n]*+)*+"
+    rb"[^\x1b\r\n]*+(?>(?:\x1b(?!\]8;)[^\x1b\r\n]*+)*)"
 )
 
 
