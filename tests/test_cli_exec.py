@@ -86,9 +86,11 @@ def test_bash_completes_processes_with_the_installed_script(run: Run, applicatio
     assert installed.out.startswith(f"{script} is written.".encode())
     complete = f"""
         source {script}
-        COMP_WORDS=(currant exec wo) COMP_CWORD=2
-        _currant_completion {PROGRAM}
-        echo "${{COMPREPLY[@]}}"
+        for subcommand in exec logs; do
+            COMPREPLY=() COMP_WORDS=(currant $subcommand wo) COMP_CWORD=2
+            _currant_completion {PROGRAM}
+            echo "${{COMPREPLY[@]}}"
+        done
     """
     completed = subprocess.run(
         [bash, "--norc", "-c", complete],
@@ -97,7 +99,7 @@ def test_bash_completes_processes_with_the_installed_script(run: Run, applicatio
         capture_output=True,
         check=True,
     )
-    assert completed.stdout == b"worker\n"
+    assert completed.stdout == b"worker\nworker\n"
 
 
 def test_completion_of_a_user_without_a_home_folder(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from currant.stack import NoStackError, StackFolderError, StackRunningError
+from currant.stack import NoStackError, StackFolderError, StackRunningError, _folder
 from currant.stack._folder import Claim, StackPaths, find_stack, runtime_folder
 
 if TYPE_CHECKING:
@@ -172,6 +172,30 @@ def test_killed_stack_is_noticed_at_once(project: Path) -> None:
         assert not os.path.exists(paths.socket)
     finally:
         claim.release()
+
+
+@pytest.mark.parametrize("mode", [0o700, 0o755])
+def test_stack_is_found_from_a_shell_with_another_runtime_folder(
+    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: int
+) -> None:
+    """A service has no runtime folder, and a login shell has one; a folder must be private."""
+    with monkeypatch.context() as service:
+        service.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        theirs = Claim(str(project))
+        theirs.describe(None)
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(theirs.paths.socket)
+        listener.listen()
+        (tmp_path / "currant").chmod(mode)
+        monkeypatch.setattr(_folder, "USUAL_FOLDERS", (str(tmp_path / "currant"),))
+        if mode == 0o700:
+            assert find_stack(str(project)) == theirs.paths
+            with pytest.raises(StackRunningError, match=f"pid {os.getpid()}"):
+                Claim(str(project))
+        else:
+            with pytest.raises(NoStackError):
+                find_stack(str(project))
+    theirs.release()
 
 
 def test_path_that_is_too_long_for_a_socket_is_refused(

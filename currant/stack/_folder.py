@@ -2,7 +2,8 @@
 
 The private folder is ``$XDG_RUNTIME_DIR/currant``, or ``/tmp/currant-UID`` for a user without a
 runtime folder.  currant uses the folder only if it belongs to this user and no other user may enter
-it.  Each stack has three files there, named after a hash of the project's folder:
+it.  Clients look into both, because a service has no runtime folder, and a shell has one.  Each
+stack has three files there, named after a hash of the project's folder:
 
 - ``KEY.lock``, which the stack locks (flock) for as long as it lives.  The kernel releases the lock
   when the stack is killed, so no pid has to be guessed.  The file has the pid of the process that
@@ -51,6 +52,9 @@ MAX_PATH = 103
 """Bytes of the path of a socket: macOS has room for 104 with the NUL, Linux for 108."""
 
 PRIVATE = 0o700
+
+USUAL_FOLDERS = ("/run/user/{}/currant", "/tmp/currant-{}")  # noqa: S108 - checked below
+"""The private folders of a user with and without ``XDG_RUNTIME_DIR``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,23 @@ def runtime_folder(*, create: bool = False) -> str:
     return path
 
 
+def _runtime_folders() -> list[str]:
+    """Return the private folder, and others of this user where another shell may have a stack.
+
+    After a login a user has ``XDG_RUNTIME_DIR``; a service of the system and a job of cron do not.
+
+    Raises:
+        StackFolderError: other users may enter the private folder.
+    """
+    folders = [runtime_folder()]
+    for each in USUAL_FOLDERS:
+        path = each.format(os.geteuid())
+        with suppress(StackFolderError):
+            _check_private(path)
+            folders.append(path)
+    return list(dict.fromkeys(folders))
+
+
 def _is_own_folder(path: str) -> bool:
     """Return whether a folder is this user's: `su` may pass on the variables of another user."""
     try:
@@ -211,12 +232,13 @@ def find_stack(folder: str | None = None) -> StackPaths:
         StackFolderError: other users may enter the folder for the files of stacks.
         StackError: the current folder was deleted.
     """
-    runtime = runtime_folder()
+    runtimes = _runtime_folders()
     real = real_folder(folder)
     for each in _with_parents(real):
-        paths = StackPaths.of(each, runtime)
-        if os.path.exists(paths.socket) and paths.accepts():
-            return paths
+        for runtime in runtimes:
+            paths = StackPaths.of(each, runtime)
+            if os.path.exists(paths.socket) and paths.accepts():
+                return paths
     raise NoStackError(real)
 
 
@@ -249,6 +271,11 @@ class Claim:
         self.paths: StackPaths = StackPaths.of(folder, runtime_folder(create=True))
         if len(os.fsencode(self.paths.socket)) > MAX_PATH:
             raise StackFolderError(self.paths.socket, "the path is too long for a socket")
+        for runtime in _runtime_folders()[1:]:
+            other = StackPaths.of(folder, runtime)
+            if other.accepts():
+                info = other.read_info()
+                raise StackRunningError(other.folder, None if info is None else info.pid)
         try:
             self._lock: int | None = _locked(self.paths.lock)
         except BlockingIOError:

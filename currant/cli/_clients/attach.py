@@ -21,6 +21,7 @@ import click
 from currant._values.printable import printable
 from currant.cli._clients.ask import ask_stack, folder_option
 from currant.cli._clients.terminal_modes import STDIN, STDOUT, ScreenModes, TerminalModes
+from currant.cli._config_options import complete_command
 from currant.cli._signals import (
     PAUSE_SIGNALS,
     pause_this_process,
@@ -50,7 +51,7 @@ FOREGROUND_INTERVAL = 0.5
     help="The key that disconnects the terminal: Ctrl with a letter, or with one of @[\\]^_.",
 )
 @folder_option
-@click.argument("name")
+@click.argument("name", shell_complete=complete_command)
 def attach(name: str, *, detach_key: str, folder: str | None) -> int:
     """Connect this terminal to a command of the running stack.
 

@@ -24,6 +24,7 @@ from currant._values.lines import Batch, Line
 from currant._values.messages import BatchMessage
 from currant._values.wire import encode
 from currant.cli._clients.ask import ask_stack, folder_option
+from currant.cli._config_options import complete_command
 from currant.cli._output_pipe import is_pipe, wait_reader_gone
 from currant.sinks import Color, ConsoleSink, SinkAttribute
 from currant.stack._times import parse_time
@@ -114,7 +115,7 @@ def parse_pattern(
 @click.option("--json", "as_json", is_flag=True, help="Write each line and event as a JSON object.")
 @click.option("--color", type=click.Choice(get_args(Color)), default="auto", show_default=True)
 @folder_option
-@click.argument("names", metavar="[NAME]...", nargs=-1)
+@click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_command)
 def logs(
     names: Sequence[str],
     *,

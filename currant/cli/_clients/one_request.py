@@ -8,6 +8,7 @@ import click
 
 from currant._values.printable import printable
 from currant.cli._clients.ask import ask_stack, folder_option, show_problems
+from currant.cli._config_options import complete_command
 from currant.cli._parsers import Seconds, parse_signal
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["down", "restart", "send", "signal", "stop", "up", "wait"]
 
-_names = click.argument("names", metavar="[NAME]...", nargs=-1)
-_name = click.argument("name")
+_names = click.argument("names", metavar="[NAME]...", nargs=-1, shell_complete=complete_command)
+_name = click.argument("name", shell_complete=complete_command)
 _now = click.option("--now", is_flag=True, help="Skip the rest of the grace: SIGKILL now.")
 
 
