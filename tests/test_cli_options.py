@@ -272,6 +272,7 @@ def test_currant_raises_the_file_descriptor_limit_for_many_commands(run: Run) ->
         (["--restart", "sometimes", "{}"], "sometimes"),
         (["--kill-others-on", "boredom", "{}"], "boredom"),
         (["--max-processes", "0", "{}"], "--max-processes"),
+        (["--metrics", "0", "{}"], "0 is not in the range"),  # Nobody would know the port.
         (["--max-processes", "many", "{}"], "many"),
         (["--grace", "-1", "{}"], "--grace"),
         (["--grace", "soon", "{}"], "soon"),

@@ -412,6 +412,7 @@ async def test_progress_bar_of_a_single_command_is_updated_in_place(
             [b"\x1b[31mred\r\x1b[31mup\x1b[K\n"],
             b"a | \x1b[31mred\x1b[0m\ra | \x1b[31mup\x1b[K\x1b[0m\n",
         ),
+        ([b"a long name\r\x1b[Jup\x1b[2J\n"], b"a | a long name\ra | \x1b[Kup\n"),
         ([b"\x1b[2Kone\x1b[K\n\x1b[1Ktwo\n"], b"a | one\na | two\n"),
     ],
 )

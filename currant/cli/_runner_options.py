@@ -115,7 +115,7 @@ RUNNER_OPTIONS = (
     ),
     click.option(
         "--metrics",
-        type=click.IntRange(0, 65535),
+        type=click.IntRange(1, 65535),
         metavar="PORT",
         help="Serve numbers about the commands on http://127.0.0.1:PORT/metrics, for Prometheus.",
     ),

@@ -3,7 +3,7 @@ r"""Output without the control sequences that would spoil a shared terminal or a
 A sequence that moves the cursor, clears the screen or switches to another screen destroys the lines
 of other commands.  `ControlFilter` lets colours (SGR: ``CSI ... m``) and hyperlinks (OSC 8) pass,
 and ends them with their line.  Where a line may be rewound, the sequences that erase it (EL: ``CSI
-K``) pass on request.  A move to the first column (CHA: ``CSI 1 G``; CUB by 100 columns or more:
+K``; ED from the cursor on: ``CSI J``) pass on request.  A move to the first column (CHA: ``CSI 1 G``; CUB by 100 columns or more:
 ``CSI 1000 D``) becomes a ``\r``, which does the same.  The filter removes all the rest of ECMA-48
 and xterm: other CSI and OSC sequences; the strings DCS, APC, PM and SOS; short sequences such as
 ``ESC c`` and ``ESC 7``; the characters of C1; and the control characters that move the cursor
@@ -39,7 +39,7 @@ _BEGINS_LONG = b"[]PX^_"
 """The second bytes of the sequences that may be long."""
 
 _COLOR = rb"\x1b\[[0-9;:]*+m"
-_ERASE = rb"\x1b\[[02]?+K"
+_ERASE = rb"\x1b\[(?:[02]?+K|0?+J)"
 _LINK = rb"\x1b\]8;[^;\x07\x1b\r\n]*+;[^\x07\x1b\r\n]*+(?:\x07|\x1b\\)"
 _FIRST_COLUMN = re.compile(rb"\x1b\[(?:[01]?+G|[0-9]{3,}+D)")
 _CONTROLS = (b"\x05", b"\x08", b"\x0b", b"\x0c", b"\x0e", b"\x0f")

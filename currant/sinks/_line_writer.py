@@ -27,7 +27,7 @@ Chunks: TypeAlias = "tuple[bytes, Chunk]"
 
 REWINDS = re.compile(rb"\r+")
 ERASE_REST = b"\x1b[K"
-ERASE_SEQUENCE = re.compile(rb"\x1b\[([02]?)K")
+ERASE_SEQUENCE = re.compile(rb"\x1b\[([02]?)[KJ]")
 """Erases the rest of the line of the cursor, or with a 2 all of it."""
 
 
