@@ -3,12 +3,12 @@ r"""Output without the control sequences that would spoil a shared terminal or a
 A sequence that moves the cursor, clears the screen or switches to another screen destroys the lines
 of other commands.  `ControlFilter` lets colours (SGR: ``CSI ... m``) and hyperlinks (OSC 8) pass,
 and ends them with their line.  Where a line may be rewound, the sequences that erase it (EL: ``CSI
-K``; ED from the cursor on: ``CSI J``) pass on request.  A move to the first column (CHA: ``CSI 1 G``; CUB by 100 columns or more:
-``CSI 1000 D``) becomes a ``\r``, which does the same.  The filter removes all the rest of ECMA-48
-and xterm: other CSI and OSC sequences; the strings DCS, APC, PM and SOS; short sequences such as
-``ESC c`` and ``ESC 7``; the characters of C1; and the control characters that move the cursor
-(backspace, vertical tab, form feed), switch the character set (SO, SI) or make the terminal answer
-(ENQ).
+K``; ED from the cursor on: ``CSI J``) pass on request.  A move to the first column (CHA: ``CSI 1
+G``; CUB by 100 columns or more: ``CSI 1000 D``) becomes a ``\r``, which does the same.  The filter
+removes all the rest of ECMA-48 and xterm: other CSI and OSC sequences; the strings DCS, APC, PM and
+SOS; short sequences such as ``ESC c`` and ``ESC 7``; the characters of C1; and the control
+characters that move the cursor (backspace, vertical tab, form feed), switch the character set (SO,
+SI) or make the terminal answer (ENQ).
 
 The result depends on the bytes alone, not on the pieces in which they arrive: an incomplete
 sequence or character at the end of a piece is held back.  A string ends with its line at the
