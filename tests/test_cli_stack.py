@@ -578,6 +578,18 @@ def test_attach_can_be_paused(
     assert pause == "ctrl-z" or shown.count(b"\x1b[?1049l") == drawn
 
 
+@pytest.mark.parametrize("name", ["silent", "screen"])
+def test_attach_keeps_a_key_that_is_typed_before_it_has_the_terminal(
+    project: Project, on_terminal: Start, name: str
+) -> None:
+    """The same holds for keys that are typed at the end of a pause."""
+    (project.folder / "currant.toml").write_text(PAUSABLE)
+    with project.running():
+        cli = on_terminal(name, subcommand="attach", cwd=project.folder, env=project.env)
+        type_on(cli, b"\x1d")
+        assert cli.end().status == 0
+
+
 def test_attach_with_a_file_as_stdin(project: Project) -> None:
     """epoll refuses a file, /dev/null among them; the end of the file disconnects."""
     with project.running("--stdin", "pipe"):

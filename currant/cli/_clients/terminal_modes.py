@@ -51,7 +51,10 @@ class TerminalModes:
         self.restore()
 
     def set(self) -> bool:
-        """Set the modes for the command; return False if another program has the terminal."""
+        """Set the modes for the command; return False if another program has the terminal.
+
+        Keys that were typed before are kept: after a pause, the modes are set twice.
+        """
         if not _is_in_foreground():
             return False
         with suppress(termios.error):  # The terminal is gone, which the next read finds.
@@ -71,7 +74,7 @@ class TerminalModes:
         if self._before is None:
             self._before = termios.tcgetattr(STDIN)
         if self._stdin == "terminal":
-            tty.setraw(STDIN)
+            tty.setraw(STDIN, termios.TCSADRAIN)
         elif self._stdin == "pipe":
             _set_line_mode(self._key)
         else:
@@ -90,14 +93,14 @@ def _set_line_mode(key: bytes) -> None:
     """Let the terminal collect lines, and let the detach key end one."""
     modes = termios.tcgetattr(STDIN)
     modes[CC][termios.VEOL] = key
-    termios.tcsetattr(STDIN, termios.TCSAFLUSH, modes)
+    termios.tcsetattr(STDIN, termios.TCSADRAIN, modes)
 
 
 def _set_key_mode() -> None:
     """Pass each key on without an echo; Ctrl-C is a signal as before."""
     modes = termios.tcgetattr(STDIN)
     modes[LFLAG] &= ~(termios.ECHO | termios.ICANON)
-    termios.tcsetattr(STDIN, termios.TCSAFLUSH, modes)
+    termios.tcsetattr(STDIN, termios.TCSADRAIN, modes)
 
 
 SWITCH = re.compile(rb"\x1b\[\?([0-9;]+)([hl])")
