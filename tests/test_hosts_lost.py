@@ -181,23 +181,34 @@ async def test_known_end_needs_no_fence(lifeline: Lifeline, tmp_path: Path) -> N
     await to_thread.run_sync(lifeline.wait_for_end)
 
 
-async def test_success_of_a_command_that_its_agent_has_stopped_is_a_failure() -> None:
+OUTLIVES = f"{{ while kill -0 $$; do sleep 0.01; done; echo ready; {FOREVER}; }} 2>&- & exit 0"
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        Command.shell(f"trap 'exit 0' TERM; echo ready; {TRAPS_SIGNALS}", name="job"),
+        Command.shell(OUTLIVES, name="job", leftovers="wait"),
+    ],
+)
+async def test_success_of_a_command_that_its_agent_has_stopped_is_a_failure(
+    command: Command,
+) -> None:
     """Many servers exit with code 0 after SIGTERM, and many jobs do so halfway."""
     hosts, told = piped_hosts("a", reconnect=False), Told()
-    line = f"trap 'exit 0' TERM; echo ready; {TRAPS_SIGNALS}"
+    line = f"trap '' TERM; {FOREVER} & wait; {FOREVER}"
+    slow = Command.shell(line, name="slow", grace=0.5)  # The agent goes on for so long.
     with anyio.fail_after(LIMIT):
-        async with Runner(
-            [Command.shell(line, name="job")], launcher=hosts, sinks=[told]
-        ) as runner:
+        async with Runner([slow, command], launcher=hosts, sinks=[told]) as runner:
             async for message in runner:
-                if isinstance(message, Line):
+                if isinstance(message, Line) and message.data == b"ready":
                     os.kill(agent_of(hosts, "a"), SIGTERM)
             result = await runner["job"].wait()
     assert result.exit is not None
     assert (result.exit.code, result.status) == (0, "failed")
     assert isinstance(result.error, HostLostError)
-    kinds = [type(each) for each in told.messages if isinstance(each, (Aborted, Exited))]
-    assert kinds == [Aborted, Exited]
+    ends = [each for each in told.messages if isinstance(each, (Aborted, Exited))]
+    assert [type(each) for each in ends if each.command == "job"] == [Aborted, Exited]
 
 
 async def test_command_that_was_asked_to_stop_before_its_agent_counts_as_stopped() -> None:

@@ -216,15 +216,15 @@ class Hosted:
         return {
             "exit": None if end is None else self._encode(end),
             "usage": encode_usage(self.process.usage),
-            "interrupted": self._is_interrupted,
+            "interrupted": self.is_interrupted,
         }
 
     @property
-    def _is_interrupted(self) -> bool:
-        """Whether an exit may be due to the end of the agent alone."""
+    def is_interrupted(self) -> bool:
+        """Whether the end of the process may be due to the end of the agent alone."""
         return self.is_dying and not self._is_asked
 
     def _encode(self, end: Exit) -> dict[str, Any]:
         return encode_exit(
-            replace(end, stopped=False, forced=False) if self._is_interrupted else end
+            replace(end, stopped=False, forced=False) if self.is_interrupted else end
         )

@@ -95,9 +95,10 @@ class Questions:
         return {"sent": is_sent}
 
     async def _wait_group(self, number: int, _: dict[str, Any]) -> dict[str, Any]:
-        if (hosted := self._processes.get(number)) is not None:
-            await hosted.process.wait_group()
-        return {}
+        if (hosted := self._processes.get(number)) is None:
+            return {}
+        await hosted.process.wait_group()
+        return {"interrupted": hosted.is_interrupted}
 
     async def _exchange(self, number: int, body: dict[str, Any]) -> dict[str, Any]:
         hosted = self._processes.get(number)

@@ -60,7 +60,7 @@ class RemoteProcess:
         closed: set when no process is left, or the host is lost.
         failure: why the start failed; None if it did not.
         is_gone: whether the group is empty, so that there is nothing to stop.
-        is_interrupted: whether it has exited while its agent was about to end.
+        is_interrupted: whether it, or its group, has ended while its agent was about to end.
     """
 
     def __init__(self, number: int, spec: LaunchSpec, peer: Peer) -> None:
@@ -143,7 +143,8 @@ class RemoteProcess:
         """Wait until no process of the group is left; see `Outlived.wait_group`."""
         await self.wait()
         if not (self.is_gone or self.closed.is_set()):
-            await self._ask(Kind.WAIT_GROUP, bool)
+            was_interrupted = await self._ask(Kind.WAIT_GROUP, _was_interrupted)
+            self.is_interrupted |= was_interrupted
 
     def leave_group(self) -> None:
         """Let the rest of the group go on; see `Outlived.leave_group`."""
@@ -223,7 +224,7 @@ class RemoteProcess:
             FrameError: the body is invalid.
         """
         self.usage = self.usage or decode_usage(body)
-        self.is_interrupted = self.is_interrupted or body.get("interrupted") is True
+        self.is_interrupted |= _was_interrupted(body)
         self.is_gone = self.is_gone or get(body, "gone", bool)
         if not self._exited.is_set():
             self._note_exit(_exit_of(body))
@@ -235,7 +236,7 @@ class RemoteProcess:
             FrameError: the body is invalid.
         """
         self.usage = self.usage or decode_usage(body)
-        self.is_interrupted = self.is_interrupted or body.get("interrupted") is True
+        self.is_interrupted |= _was_interrupted(body)
         end = _exit_in(body)
         if not self._is_closing:
             self._lose_output("its agent has ended")
@@ -297,6 +298,10 @@ class RemoteProcess:
 
 def _is_sent(answer: dict[str, Any]) -> bool:
     return get(answer, "sent", bool)
+
+
+def _was_interrupted(body: dict[str, Any]) -> bool:
+    return body.get("interrupted") is True
 
 
 def _exit_in(body: dict[str, Any]) -> Exit | None:
