@@ -309,10 +309,13 @@ def test_no_progress_on_a_terminal(on_terminal: Start) -> None:
 
 def test_values_are_read_from_a_terminal_until_its_end(on_terminal: Start) -> None:
     """Currant says that it waits for values, and shows no progress."""
-    cli = on_terminal("-q", "echo", "<{}>", subcommand="map", env={"CI": ""}, columns=80)
+    # Progress would be shown while a command takes its time.
+    words = ("-q", 'sleep 0.5; echo "<{}>"')
+    cli = on_terminal(*words, subcommand="map", env={"CI": ""}, columns=80)
     cli.read_until(b"reading the values from the terminal")
     type_on(cli, b"x\n\x04")
     status, out, _ = cli.end()
     assert status == 0
     assert b"<x>\r\n" in out
-    assert b"0/?" not in out  # Progress would be mixed with what is typed.
+    assert b"0/1" not in out  # It would be mixed with what is typed.
+    assert b"0/?" not in out
