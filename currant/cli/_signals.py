@@ -64,12 +64,13 @@ def receive_signals(
     An ignored signal stays ignored.
     """
     not_ignored = [number for number in numbers if signals.getsignal(number) != signals.SIG_IGN]
+    before = signals.getsignal(signals.SIGINT)
     try:
         with anyio.open_signal_receiver(*not_ignored) as received:
             yield received
     finally:
         if signals.SIGINT in not_ignored:  # asyncio leaves a handler that raises KeyboardInterrupt.
-            signals.signal(signals.SIGINT, signals.SIG_DFL)
+            signals.signal(signals.SIGINT, before)
 
 
 @contextmanager
