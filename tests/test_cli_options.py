@@ -268,6 +268,7 @@ def test_currant_raises_the_file_descriptor_limit_for_many_commands(run: Run) ->
         (["--no-such-option", "{}"], "--no-such-option"),
         (["--kill-others", "{}"], "Use --kill-others-on exit."),
         (["--restart-tries", "3", "{}"], "Use --restart on-failure --max-restarts N."),
+        (["--timeout", "60", "{}"], "for a time limit the command 'timeout 60 make'."),
         (["--no-color", "{}"], "Use --color never."),
         (["--restart", "sometimes", "{}"], "sometimes"),
         (["--kill-others-on", "boredom", "{}"], "boredom"),

@@ -14,7 +14,10 @@ _INSTEAD = {
     "--kill-others-on-fail": _KILL_FAILURE,
     "--kill-signal": "--stop-signal",
     "--kill-timeout": f"--grace; {_SECONDS}",
-    "--timeout": f"--grace; {_SECONDS}",
+    "--timeout": (
+        "--grace S for the time to stop (foreman, overmind), or for a time limit the command "
+        "'timeout 60 make'"
+    ),
     "--shutdown-timeout": f"--grace; {_SECONDS}",
     "-t": f"--grace (foreman, overmind; {_SECONDS}) or --timestamps (concurrently)",
     "--restart-tries": "--restart on-failure --max-restarts N",
