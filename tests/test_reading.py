@@ -526,6 +526,28 @@ async def test_cancelled_reader_loses_nothing() -> None:
     assert written(seen) == NUMBERS
 
 
+async def test_next_loop_goes_on_where_a_cancelled_loop_was_left() -> None:
+    """The rest of a large batch is not lost while the exception keeps the first loop's reader."""
+    numbers = [str(number) for number in range(4 * LINES_PER_TURN)]
+    launcher = FakeLauncher(default=Script(stdout="\n".join(numbers).encode()))
+    seen: list[str] = []
+    kept: list[BaseException] = []
+    async with Runner(["tool"], launcher=launcher) as runner:
+        with anyio.CancelScope() as scope:
+            try:
+                async for message in runner:
+                    if isinstance(message, Line):
+                        seen.append(message.text)
+                        scope.cancel()
+            except BaseException as cancellation:
+                kept.append(cancellation)
+                raise
+        assert 0 < len(seen) < len(numbers)
+        seen += [message.text async for message in runner if isinstance(message, Line)]
+    assert seen == numbers
+    kept.clear()
+
+
 async def test_join_without_a_reader_discards_and_counts_output() -> None:
     """Without a reader, the oldest output is discarded and counted; the rest can be read later."""
     async with Runner([SEQ], buffer_size=1) as runner:

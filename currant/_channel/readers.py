@@ -235,11 +235,15 @@ class Readers(Subscription):
         """
         self._home.call_in_task(lambda: self._leave(iteration))
 
-    def _leave(self, iteration: Iteration) -> None:
+    def return_batches(self, iteration: Iteration) -> None:
+        """Return what a loop has not seen of its batches; the next loop goes on there."""
         while iteration.open_batches:
             last = self.close_batch(iteration)
             if (rest := last.rest()) is not None:
                 self._buffer.put_back(last.position, rest)
+
+    def _leave(self, iteration: Iteration) -> None:
+        self.return_batches(iteration)
         if iteration in self._iterations:
             self._iterations.remove(iteration)
             self.recheck()
@@ -347,22 +351,28 @@ class LineReader(_Reader[Message]):
         for line in self._lines:
             return line
         self._readers.check_thread()
-        async with self._step:
-            for line in self._lines:  # Another task may have begun a turn meanwhile.
-                return line
-            readers, iteration = self._readers, self._iteration
-            await readers.begin_step(iteration)
-            while True:
-                while iteration.open_batches:
-                    readers.open_overtaking(iteration)
-                    read = iteration.open_batches[-1]
-                    self._lines = islice(read.lines, readers.lines_per_turn)
-                    for line in self._lines:
-                        iteration.count(read.batch)
-                        return line
-                    readers.close_batch(iteration)
-                position, message = await readers.next(iteration)
-                if not isinstance(message, Batch):
-                    iteration.count(message)
-                    return message
-                readers.open_batch(iteration, position, message)
+        try:
+            async with self._step:
+                for line in self._lines:  # Another task may have begun a turn meanwhile.
+                    return line
+                readers, iteration = self._readers, self._iteration
+                await readers.begin_step(iteration)
+                while True:
+                    while iteration.open_batches:
+                        readers.open_overtaking(iteration)
+                        read = iteration.open_batches[-1]
+                        self._lines = islice(read.lines, readers.lines_per_turn)
+                        for line in self._lines:
+                            iteration.count(read.batch)
+                            return line
+                        readers.close_batch(iteration)
+                    position, message = await readers.next(iteration)
+                    if not isinstance(message, Batch):
+                        iteration.count(message)
+                        return message
+                    readers.open_batch(iteration, position, message)
+        except BaseException:
+            # A cancelled loop is left, but the traceback keeps the reader for a moment.
+            if not self._step.locked():
+                self._readers.return_batches(self._iteration)
+            raise
