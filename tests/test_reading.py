@@ -354,6 +354,21 @@ async def test_small_batch_does_not_overtake_what_is_left_of_another() -> None:
     assert written(read) == first + b"2\n" + large * 100
 
 
+async def test_batch_that_waited_for_room_does_not_overtake_its_own_command() -> None:
+    """It enters the buffer while a reader takes the large batch before it."""
+    channel, large, small = Channel(2), (b"x" * 99 + b"\n") * 50, b"end\n"
+    for command in "ab":
+        channel.add_producer()
+        await channel.send(Batch(command, "stdout", large, 0.0))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(channel.send, Batch("a", "stdout", small, 0.0))
+        await anyio.wait_all_tasks_blocked()
+        lines = LineReader(channel.readers)
+        read = [await anext(lines) for _ in range(101)]
+    channel.close()
+    assert written([line for line in read if line.command == "a"]) == large + small
+
+
 @pytest.mark.parametrize("seed", range(4))
 async def test_lines_of_a_command_stay_in_order(seed: int) -> None:
     """Whatever overtakes what, and whenever a loop is left, no line overtakes its own command."""

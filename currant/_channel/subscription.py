@@ -25,11 +25,11 @@ import anyio
 
 from currant._channel.fast_lane import MAX_OVERTAKES, SMALL_BATCH
 from currant._synchronization import Notifier
+from currant._values.lines import Batch
 from currant._values.messages import size_of
 
 if TYPE_CHECKING:
     from currant._channel.buffer import Buffer, Position
-    from currant._values.lines import Batch
     from currant._values.messages import BatchMessage
 
 __all__ = ["RECHECK_INTERVAL", "Subscription"]
@@ -101,10 +101,15 @@ class Subscription(ABC):
 
     def take(self) -> tuple[Position, BatchMessage]:
         """Remove and return the oldest message and its position; there must be a message."""
-        taken = self._buffer.take()
-        self._admit_senders()
+        position, message = self._buffer.take()
+        if isinstance(message, Batch):  # What enters now must not overtake it.
+            self._buffer.begin_reading(message)
+            self._admit_senders()
+            self._buffer.end_reading(message)
+        else:
+            self._admit_senders()
         self.wake()
-        return taken
+        return position, message
 
     def take_overtaking(self) -> tuple[Position, Batch] | None:
         """Remove and return a small batch that has overtaken the others, if there is one."""
