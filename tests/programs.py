@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Self
 
-__all__ = ["Programs", "printed_by"]
+__all__ = ["Programs", "printed_by", "wait_until_idle"]
 
 ROOT = Path(__file__).parents[1]
 
@@ -74,3 +75,17 @@ class Programs:
         )
         self._started.append(process)
         return process
+
+
+def wait_until_idle(pid: int) -> None:
+    """Wait until the process was seen asleep three times in a row, or ended meanwhile.
+
+    On asyncio, a busy program may handle SIGINT at a bad moment: the first one only at the next
+    event, if the loop is about to sleep, and the second one in the middle of asyncio's own code.
+    """
+    deadline = time.monotonic() + LIMIT
+    seen = ""
+    while not seen.endswith(("SSS", "Z")):
+        assert time.monotonic() < deadline, f"always busy: {seen}"
+        command = ["ps", "-o", "state=", "-p", str(pid)]
+        seen += subprocess.run(command, capture_output=True, check=True, text=True).stdout[0]

@@ -28,7 +28,7 @@ from currant._process.local import LocalLauncher
 from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import Lifeline
-from tests.programs import Programs
+from tests.programs import Programs, wait_until_idle
 from tests.waiting import HOURS, LIMIT
 
 if TYPE_CHECKING:
@@ -318,8 +318,10 @@ def test_a_second_interrupt_skips_the_rest_of_the_grace(
         script = f"{lifeline.hold('up')}; trap '{asked}' TERM; {lifeline.say('ready')}; {loop}"
         program = programs.run({"script": script})
         lifeline.wait_for("ready")
+        wait_until_idle(program.pid)
         program.send_signal(signal.SIGINT)
         lifeline.wait_for("asked")
+        wait_until_idle(program.pid)
         program.send_signal(signal.SIGINT)
         lifeline.wait_for_end()
         _, errors = program.communicate(timeout=LIMIT)

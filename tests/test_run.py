@@ -6,9 +6,7 @@ import asyncio
 import io
 import os
 import signal
-import subprocess
 import threading
-import time
 import traceback
 from contextvars import ContextVar
 from importlib.util import find_spec
@@ -33,11 +31,12 @@ from currant import (
 )
 from currant.sinks import ConsoleSink
 from currant.testing import FakeLauncher, Script
-from tests.programs import Programs
+from tests.programs import Programs, wait_until_idle
 from tests.system import started_by_uvloop
 from tests.waiting import EXEC_FOREVER, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Iterator
     from pathlib import Path
 
@@ -477,20 +476,9 @@ def test_second_ctrl_c_leaves_no_process(program: Program, lifeline: Lifeline) -
     lifeline.wait_for("ready")
     process.send_signal(signal.SIGINT)
     lifeline.wait_for("asked")
-    # On asyncio, the second SIGINT raises at once, which may be in the middle of anyio's code.
     wait_until_idle(process.pid)
     process.send_signal(signal.SIGINT)
     _, stderr = process.communicate(timeout=LIMIT)
     assert lifeline.ended() == {"a", "ready", "asked"}
     assert process.returncode == -signal.SIGINT
     assert b"KeyboardInterrupt" in stderr.splitlines()
-
-
-def wait_until_idle(pid: int) -> None:
-    """Wait until the process was seen asleep three times in a row, or ended meanwhile."""
-    deadline = time.monotonic() + LIMIT
-    seen = ""
-    while not seen.endswith(("SSS", "Z")):
-        assert time.monotonic() < deadline, f"always busy: {seen}"
-        command = ["ps", "-o", "state=", "-p", str(pid)]
-        seen += subprocess.run(command, capture_output=True, check=True, text=True).stdout[0]
