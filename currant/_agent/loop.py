@@ -58,7 +58,7 @@ CANCELLED_TIMERS = 100
 """How many cancelled timers may stay in the heap; more only if the heap has as many others."""
 
 
-LONGEST_SLEEP = 3600.0
+MAX_SLEEP = 3600.0
 """Seconds that the loop sleeps at most; the system takes no timeout of a month."""
 
 
@@ -240,7 +240,7 @@ class _Loop:
             return 0
         if not self._timers:
             return None
-        return min(max(0, self._timers[0][0] - current_time()), LONGEST_SLEEP)
+        return min(max(0, self._timers[0][0] - current_time()), MAX_SLEEP)
 
     def _call_timers(self) -> None:
         now = current_time()

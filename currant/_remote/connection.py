@@ -326,7 +326,7 @@ class Connection:
             woken_at = anyio.current_time() + self._heartbeat.interval
             await anyio.sleep(self._heartbeat.interval)
             now = anyio.current_time()
-            if self._hold.is_over():
+            if self._hold.expire():
                 self._tasks.start_soon(self._persist, self._hold.end)
             # A program that was suspended must first read the frames that came meanwhile.
             was_suspended = now > woken_at + self._heartbeat.interval

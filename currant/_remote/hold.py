@@ -52,8 +52,8 @@ class Hold:
         finally:
             self._over_at = anyio.current_time() + seconds
 
-    def is_over(self) -> bool:
-        """Return whether this program has run for long enough: then call `end`, once."""
+    def expire(self) -> bool:
+        """If this program has run for long enough, return True, once: then call `end`."""
         if anyio.current_time() < self._over_at:
             return False
         self._over_at, self._over = inf, self._begun

@@ -30,7 +30,7 @@ STYLES = {"succeeded": "green", "failed": "red", "stopped": "yellow", "skipped":
 UNLIMITED_WIDTH = 10_000
 """Columns of the table if its file is not a terminal, so that rich breaks no line."""
 
-LEAST_WIDTH = 80
+MIN_WIDTH = 80
 """Columns of the table on a narrower terminal, which wraps the rows: rich would cut the words."""
 
 
@@ -111,7 +111,7 @@ def console_for(color: Color, *, stderr: bool = True) -> Console:
         force_terminal=system is not None,
         color_system=cast("Any", system),
         no_color=system is None,
-        width=max(columns or 0, LEAST_WIDTH),
+        width=max(columns or 0, MIN_WIDTH),
         highlight=False,
     )
 

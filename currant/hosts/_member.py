@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["HostLauncher", "Member", "State"]
 
 
-LONGEST_DELAY = 30.0
+MAX_DELAY = 30.0
 """The most seconds between two tries to connect to a host that was lost."""
 
 HostLauncher: TypeAlias = LocalLauncher | RemoteLauncher
@@ -140,7 +140,7 @@ class Member:
                     return
                 with anyio.move_on_after(delay):
                     await self._wake.wait_for(lambda: self._is_leaving)
-                delay = min(2 * delay, LONGEST_DELAY)
+                delay = min(2 * delay, MAX_DELAY)
 
     def leave(self) -> None:
         """Make `run` end the connection, or give up the tries to connect, and return."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from currant._process.launcher import is_interrupted
 from currant._remote.process import RemoteProcess
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class PlacedProcess:
     @property
     def is_interrupted(self) -> bool:
         """Whether it has exited while the agent of its host was about to end."""
-        return getattr(self._process, "is_interrupted", False)
+        return is_interrupted(self._process)
 
     async def wait(self) -> Exit:
         """Wait until the leader has exited; see `Process.wait`."""

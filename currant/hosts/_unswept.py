@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from currant._process.local import LocalLauncher
-    from currant._remote.launcher import RemoteLauncher
+    from currant.hosts._member import HostLauncher
 
-    Used: TypeAlias = frozenset[LocalLauncher | RemoteLauncher]
+    Used: TypeAlias = frozenset[HostLauncher]
 
 __all__ = ["Unswept"]
 
@@ -27,7 +26,7 @@ class Unswept:
         """Return how many commands may have left escapees."""
         return len(self._launchers)
 
-    def begin(self, name: str, launcher: LocalLauncher | RemoteLauncher) -> None:
+    def begin(self, name: str, launcher: HostLauncher) -> None:
         """Note that a process of a command starts."""
         self._launchers[name] = self._launchers.get(name, frozenset()) | {launcher}
         self._running[name] += 1
@@ -38,7 +37,7 @@ class Unswept:
         if not self._running[name]:
             del self._running[name]
 
-    def remove(self, name: str, launcher: LocalLauncher | RemoteLauncher) -> None:
+    def remove(self, name: str, launcher: HostLauncher) -> None:
         """Note that a sweep for a command need not ask a host any more."""
         if name in self._launchers:
             self._launchers[name] -= {launcher}

@@ -29,7 +29,7 @@ __all__ = ["opened", "session_of", "start_marked"]
 SESSION = "currant session"
 """The name under which pytest holds what all fixtures share."""
 
-LONGEST_NAME = 200
+MAX_NAME = 200
 """Characters of a folder's name before the hash; file systems allow 255 bytes."""
 
 
@@ -100,7 +100,7 @@ class _Session:
 
 def _folder_name(test: str) -> str:
     """Return a name for a folder, which no other test has."""
-    name = re.sub(r"[^\w.\[\]-]+", "_", test)[:LONGEST_NAME]
+    name = re.sub(r"[^\w.\[\]-]+", "_", test)[:MAX_NAME]
     return name if name == test else f"{name}-{sha256(test.encode()).hexdigest()[:8]}"
 
 

@@ -39,7 +39,7 @@ To write each start and exit by itself slows short commands down: the trace of 4
 which took 4 s, cost 1.2 to 1.9 s that way, and costs 0.2 to 0.7 s this way.
 """
 
-LONGEST_COLLECTION = 0.05
+MAX_COLLECTION = 0.05
 """Seconds after which events are written in any case."""
 
 SAMPLE_PAUSE = 0.5
@@ -126,7 +126,7 @@ class TraceSink(ThreadedSink):
     async def _receive(self, messages: ObjectReceiveStream[BatchMessage]) -> list[BatchMessage]:
         """Wait for a message; return it with those that follow closely, or nothing at the end."""
         backlog = await self._receive_or_sample(messages)
-        deadline = anyio.current_time() + LONGEST_COLLECTION
+        deadline = anyio.current_time() + MAX_COLLECTION
         while backlog and anyio.current_time() < deadline:
             await anyio.sleep(PAUSE)
             if not add_available(messages, backlog):
