@@ -29,7 +29,7 @@ from currant._values.shutdown_limits import ShutdownLimits
 from currant.testing import FakeLauncher, Script
 from tests.lifeline import Lifeline
 from tests.programs import Programs, wait_until_idle
-from tests.waiting import HOURS, LIMIT
+from tests.waiting import HOURS, LIMIT, TRAPS_SIGNALS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -314,9 +314,8 @@ def test_a_second_interrupt_skips_the_rest_of_the_grace(
         Programs(PROGRAM, anyio_backend_name, use_uvloop=use_uvloop) as programs,
     ):
         asked = lifeline.say("asked")
-        loop = "while :; do sleep 0.05; done"
-        script = f"{lifeline.hold('up')}; trap '{asked}' TERM; {lifeline.say('ready')}; {loop}"
-        program = programs.run({"script": script})
+        begin = f"{lifeline.hold('up')}; trap '{asked}' TERM; {lifeline.say('ready')}"
+        program = programs.run({"script": f"{begin}; {TRAPS_SIGNALS}"})
         lifeline.wait_for("ready")
         wait_until_idle(program.pid)
         program.send_signal(signal.SIGINT)

@@ -228,19 +228,21 @@ async def test_unread_output_does_not_hold_up_the_end(lifeline: Lifeline) -> Non
             await wait_for_end(lifeline)
 
 
-# ---- the heartbeat ----
+async def launch_deaf(launcher: RemoteLauncher, gate: Gate) -> None:
+    """Launch a command that ignores SIGTERM, for hours or until `gate` opens."""
+    line = f"trap '' TERM; echo deaf; {gate.wait}"
+    process = await launcher.launch(Command.shell(line, name="deaf", grace=HOURS))
+    await read_until(process.stdout, b"deaf\n")
 
 
 async def test_escapee_of_a_lost_command_does_not_outlive_its_grace(
     lifeline: Lifeline, gate: Gate
 ) -> None:
     """The command may start on another host then, however long other commands take to end."""
-    slow = Command.shell(f"trap '' TERM; echo deaf; {gate.wait}", name="slow", grace=HOURS)
     line = f"({lifeline.hold('escapee')}; exec setsid {FOREVER}) & {EXEC_FOREVER}"
     with anyio.fail_after(LIMIT):
         async with over_relay() as launcher:
-            process = await launcher.launch(slow)
-            await read_until(process.stdout, b"deaf\n")
+            await launch_deaf(launcher, gate)
             await launcher.launch(Command.shell(line, name="quick", grace=0.1))
             await wait_for(lifeline, "escapee")
             cut(launcher)
@@ -252,12 +254,10 @@ async def test_escapee_of_a_command_that_has_ended_waits_for_no_other_command(
     lifeline: Lifeline, gate: Gate
 ) -> None:
     """Its command may start on another host, however long the others take to end."""
-    slow = Command.shell(f"trap '' TERM; echo deaf; {gate.wait}", name="slow", grace=HOURS)
     escape = f"setsid sh -c '{lifeline.say('escapee')}; {EXEC_FOREVER}'"
     with anyio.fail_after(LIMIT):
         async with over_relay() as launcher:
-            process = await launcher.launch(slow)
-            await read_until(process.stdout, b"deaf\n")
+            await launch_deaf(launcher, gate)
             line = f"{lifeline.hold('quick')}; {escape} & wait"
             quick = await launcher.launch(Command.shell(line, name="quick", grace=0.1))
             await wait_for(lifeline, "escapee")
@@ -265,6 +265,9 @@ async def test_escapee_of_a_command_that_has_ended_waits_for_no_other_command(
             cut(launcher)
             await wait_for_end(lifeline)
             gate.open()
+
+
+# ---- the heartbeat ----
 
 
 async def test_silent_host_is_lost(lifeline: Lifeline) -> None:
